@@ -1,0 +1,85 @@
+"""Tidemill carries a machine-learning model through its whole life: ingest, train, deploy, monitor, and round again.
+
+Everything public is named here and loaded when it is first used, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tidemill.core.errors import TidemillError as TidemillError
+    from tidemill.core.specs.aggregates import count as count
+    from tidemill.core.specs.aggregates import first as first
+    from tidemill.core.specs.aggregates import first_k as first_k
+    from tidemill.core.specs.aggregates import last as last
+    from tidemill.core.specs.aggregates import last_k as last_k
+    from tidemill.core.specs.aggregates import max as max
+    from tidemill.core.specs.aggregates import mean as mean
+    from tidemill.core.specs.aggregates import min as min
+    from tidemill.core.specs.aggregates import stddev as stddev
+    from tidemill.core.specs.aggregates import sum as sum
+    from tidemill.core.specs.aggregates import unique_count as unique_count
+    from tidemill.core.specs.aggregates import variance as variance
+    from tidemill.core.specs.checks import check as check
+    from tidemill.core.specs.features import FeatureService as FeatureService
+    from tidemill.core.specs.features import FeatureView as FeatureView
+    from tidemill.core.specs.features import Label as Label
+    from tidemill.core.specs.features import feature_view as feature_view
+    from tidemill.core.specs.features import on_demand as on_demand
+    from tidemill.core.specs.monitoring import Monitor as Monitor
+    from tidemill.core.specs.monitoring import notify as notify
+    from tidemill.core.specs.monitoring import retrain as retrain
+    from tidemill.core.specs.serving import Graph as Graph
+    from tidemill.core.specs.sources import Source as Source
+    from tidemill.core.specs.training import Gate as Gate
+    from tidemill.core.specs.training import integers as integers
+    from tidemill.core.specs.training import log_uniform as log_uniform
+    from tidemill.core.specs.training import promote as promote
+    from tidemill.core.specs.training import search as search
+    from tidemill.core.specs.training import split as split
+    from tidemill.core.specs.training import uniform as uniform
+    from tidemill.core.steps import on_change as on_change
+    from tidemill.core.steps import pipeline as pipeline
+    from tidemill.core.steps import step as step
+    from tidemill.core.times import NOW as NOW
+    from tidemill.core.times import Time as Time
+    from tidemill.platform import Platform as Platform
+    from tidemill.platform import open as open
+    from tidemill.tracking.datasets import Dataset as Dataset
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "tidemill.core.errors": ["TidemillError"],
+    "tidemill.core.specs.aggregates": [
+        "count", "first", "first_k", "last", "last_k", "max", "mean", "min", "stddev", "sum", "unique_count", "variance",
+    ],
+    "tidemill.core.specs.checks": ["check"],
+    "tidemill.core.specs.features": ["FeatureService", "FeatureView", "Label", "feature_view", "on_demand"],
+    "tidemill.core.specs.monitoring": ["Monitor", "notify", "retrain"],
+    "tidemill.core.specs.serving": ["Graph"],
+    "tidemill.core.specs.sources": ["Source"],
+    "tidemill.core.specs.training": ["Gate", "integers", "log_uniform", "promote", "search", "split", "uniform"],
+    "tidemill.core.steps": ["on_change", "pipeline", "step"],
+    "tidemill.core.times": ["NOW", "Time"],
+    "tidemill.platform": ["Platform", "open"],
+    "tidemill.tracking.datasets": ["Dataset"],
+}  # fmt: skip
+_WHERE = {name: (module, name) for module, found in _HOMES.items() for name in found}
+
+__all__ = sorted(_WHERE)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'tidemill' has no attribute {name!r}; it has {', '.join(__all__)}")
+    module, attribute = _WHERE[name]
+    value = getattr(importlib.import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

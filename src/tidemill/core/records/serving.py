@@ -1,0 +1,42 @@
+"""Endpoints and their generations."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from tidemill.core.records.record import Json, Record
+
+
+class Endpoint(Record, frozen=True, kw_only=True):
+    """An address: a graph that is served."""
+
+    TABLE: ClassVar[str] = "endpoints"
+    KEY: ClassVar[tuple[str, ...]] = ("project", "name")
+
+    name: str
+    graph: Json
+    digest: str
+
+
+class Generation(Record, frozen=True, kw_only=True):
+    """A running instance of an endpoint's graph with fixed model versions."""
+
+    TABLE: ClassVar[str] = "generations"
+    KEY: ClassVar[tuple[str, ...]] = ("project", "endpoint", "number")
+
+    endpoint: str
+    number: int
+    models: Json
+    """Model URI -> version."""
+    digest: str
+    """Of graph and model versions."""
+    state: str
+    """`staged`, `serving`, `retired` or `failed`."""
+    detail: str = ""
+    server: str = ""
+    """The server process that runs it."""
+    url: str = ""
+    ended_at: int | None = None
+    workers: Json = msgspec.field(default_factory=dict)

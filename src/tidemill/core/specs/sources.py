@@ -1,0 +1,99 @@
+"""Sources: where rows come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tidemill.core.code import code_digest
+from tidemill.core.errors import InvalidArgument
+from tidemill.core.ids import check_name
+from tidemill.core.specs.checks import Check
+from tidemill.core.specs.definition import Definition
+from tidemill.core.times import Duration, parse_duration
+
+if TYPE_CHECKING:
+    import polars as pl
+
+SYSTEM_COLUMNS = ("event_ts", "created_ts", "ingest_seq")
+"""Columns Tidemill adds to every row of a table: event time, time it became known, order of arrival."""
+
+COLUMN_TYPES = ("boolean", "int64", "float64", "string", "time")
+"""What `types=` of a source may name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Source(Definition):
+    """Where rows come from, with its time column, id and documentation.
+
+    Args:
+        name: Its name.
+        url: A path or URL of a CSV (plain, gzip or zip) or Parquet file, relative to the project folder. None: rows come
+            only by `push`.
+        time: Column with the event time. None: reference data, without time.
+        id: Column or columns that identify a row; a repeated id is quarantined.
+        created: Column with the time the row became known; the arrival when absent.
+        delay: How long after its event time a row becomes available.
+        clean: An ordinary Polars transform, applied before the checks.
+        checks: Rules on rows; failing rows go to quarantine.
+        documentation: What it is, `owner`, `origin`, and `units` by column.
+        null_values: Texts of a CSV file that mean "no value".
+        types: Types of columns (`boolean`, `int64`, `float64`, `string`, `time`), where the file does not make them
+            plain. A row whose value does not fit goes to quarantine.
+
+    Example:
+        >>> Source("weather", "data/weather.csv", time="observed_at").time
+        'observed_at'
+    """
+
+    kind: ClassVar[str] = "source"
+
+    label: str
+    url: str | None = None
+    time: str | None = None
+    id: str | Sequence[str] | None = None
+    created: str | None = None
+    delay: Duration | None = None
+    clean: Callable[[pl.LazyFrame], pl.LazyFrame] | None = None
+    checks: Sequence[Check] = ()
+    documentation: Mapping[str, Any] = field(default_factory=dict)
+    null_values: Sequence[str] = ("", "NA")
+    types: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.bind(check_name(self.label, "source name"))
+        for column, kind in self.types.items():
+            if kind not in COLUMN_TYPES:
+                raise InvalidArgument(f"types={{{column!r}: {kind!r}}} names no type", known=COLUMN_TYPES)
+        for check in self.checks:
+            if not isinstance(check, Check):
+                raise InvalidArgument(
+                    f"{check!r} is not a check", expected="checks such as tm.check('x').between(0, 1)"
+                )
+
+    @property
+    def id_columns(self) -> tuple[str, ...]:
+        """The id columns, none to several."""
+        if self.id is None:
+            return ()
+        return (self.id,) if isinstance(self.id, str) else tuple(self.id)
+
+    @property
+    def delay_micros(self) -> int:
+        """The delay in microseconds; 0 when there is none."""
+        return 0 if self.delay is None else parse_duration(self.delay)
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "url": self.url,
+            "time": self.time,
+            "id": list(self.id_columns),
+            "created": self.created,
+            "delay": self.delay_micros,
+            "clean": None if self.clean is None else code_digest(self.clean),
+            "checks": [check.describe() for check in self.checks],
+            "documentation": dict(self.documentation),
+            "null_values": list(self.null_values),
+            "types": dict(self.types),
+        }

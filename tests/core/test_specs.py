@@ -1,0 +1,165 @@
+"""Definitions: their names, what makes two of them differ, and what is refused where it is written."""
+
+from __future__ import annotations
+
+import types
+
+import polars as pl
+import pytest
+
+import tidemill as tm
+from tidemill.core.errors import InvalidArgument, TidemillError
+from tidemill.core.specs.definition import collect
+
+FLIGHTS = tm.Source("flights", "flights.csv", time="at", id="flight")
+PLANES = tm.Source("planes", "planes.csv")
+HOUR = 3_600_000_000
+
+
+def view(**options):
+    return tm.FeatureView(source=FLIGHTS, keys="carrier", **options)
+
+
+@tm.on_demand
+def distance(rows):
+    return rows.select("distance")
+
+
+@tm.pipeline
+def retraining():
+    return None
+
+
+GRAPH = tm.Graph("late").model("models:/late@champion")
+
+
+@pytest.mark.parametrize(
+    ("define", "found", "expected"),
+    [
+        (lambda: tm.Source("Flights"), "'Flights' is not a source name", "lower-case"),
+        (lambda: tm.Source("flights", types={"at": "date"}), "names no type", "boolean, int64"),
+        (lambda: tm.Source("flights", checks=["visib > 0"]), "is not a check", "tm.check"),
+        (lambda: tm.check("visib").between(10, 0), "holds no value", ""),
+        (lambda: tm.FeatureView(source="flights", keys="carrier"), "is not a source", "tm.Source"),
+        (lambda: tm.FeatureView(source=PLANES, keys="tail"), "'planes' has no time column", "time="),
+        (lambda: tm.FeatureView(source=FLIGHTS, keys=[]), "at least one key", "keys="),
+        (lambda: view(aggregates=["late"]), "is not an aggregate", "tm.mean"),
+        (lambda: view(aggregates=[tm.mean("late", over="1h")], ttl="3h"), "windows, not a ttl", "Remove ttl="),
+        (lambda: tm.feature_view(distance), "needs source= and keys=", "@tm.feature_view"),
+        (lambda: view().on(origin="dest"), "are no keys of the view", "carrier"),
+        (lambda: tm.mean("late", over=[]), "has no window", 'over="24h"'),
+        (lambda: tm.mean("late", over="0h"), "length zero", ""),
+        (lambda: tm.mean("late", over="a day"), "'a day' is not a duration", "'24h'"),
+        (lambda: tm.mean("late", over="1d", mode="tumbling"), "'tumbling' is unknown", "sawtooth"),
+        (lambda: tm.mean("late", over="1d", mode="hopping"), "without a hop", 'hop="5m"'),
+        (lambda: tm.last_k("late", 0), "keeps no value", "at least 1"),
+        (lambda: tm.Label(PLANES, pl.col("late")), "'planes' has no id", "id="),
+        (lambda: tm.FeatureService([FLIGHTS]), "is no part of a feature service", "on-demand"),
+        (lambda: tm.Graph("late").model("late@champion"), "is not a model", "models:/NAME@ALIAS"),
+        (lambda: GRAPH.model("models:/late/2"), "has a model already", "one .model"),
+        (lambda: GRAPH.transform(len), "transform after model", ".post"),
+        (lambda: tm.Graph("late").post(len), "post before model", ".transform"),
+        (lambda: tm.Graph("late").enrich(FLIGHTS), "is not a feature service", "tm.FeatureService"),
+        (lambda: tm.notify("The Team"), "is not a channel name", "lower-case"),
+        (lambda: tm.Monitor(GRAPH, false_alarms="often"), "'often' is no budget", "1 per month"),
+        (lambda: tm.on_change(FLIGHTS), "takes a feature view", ""),
+        (lambda: tm.uniform(3, 3), "is empty", "low < high"),
+        (lambda: tm.log_uniform(0, 1), "at or below 0", "positive"),
+        (lambda: tm.search(distance, rows=None, space={}), "needs one metric", "maximize="),
+        (lambda: tm.Gate("auc", bound="upper"), "'upper' is unknown", "lower95"),
+        (lambda: tm.step(outputs=0)(len), "outputs=0", "outputs >= 1"),
+    ],
+)
+def test_a_wrong_definition_is_refused_where_it_is_written(define, found, expected):
+    with pytest.raises(InvalidArgument) as caught:
+        define()
+    assert found in str(caught.value)
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("aggregate", "names"),
+    [
+        (tm.mean("late", over="24h"), ["late_mean_24h"]),
+        (tm.count("late", over=["1h", "7d"]), ["late_count_1h", "late_count_7d"]),
+        (tm.sum("late"), ["late_sum_lifetime"]),
+        (tm.unique_count("tail", over="90m"), ["tail_unique_count_90m"]),
+        (tm.min("late", over="1d", offset="7d"), ["late_min_24h_offset_7d"]),
+        (tm.max("late", over="1d", hop="1h"), ["late_max_24h_sawtooth_1h"]),
+        (tm.first("late", over="2h", name="oldest"), ["oldest"]),
+        (tm.last("late", over=["1h", "2h"], name="newest"), ["newest_1h", "newest_2h"]),
+        (tm.first_k("late", 3, over="1h"), ["late_first_k3_1h"]),
+        (tm.last_k("late", 2, over="1h"), ["late_last_k2_1h"]),
+        (tm.stddev("late", over="1h"), ["late_stddev_samp_1h"]),
+        (tm.stddev("late", over="1h", population=True), ["late_stddev_pop_1h"]),
+        (tm.variance("late", over="1h"), ["late_var_samp_1h"]),
+        (tm.variance("late", over="1h", population=True), ["late_var_pop_1h"]),
+    ],
+)
+def test_features_are_named_after_column_operation_and_window(aggregate, names):
+    assert [name for name, _ in aggregate.features()] == names
+
+
+def test_a_window_knows_its_bounds():
+    ((_, window),) = tm.mean("late", over="1d", hop="5m", offset="1h").features()
+    assert (window.size, window.hop, window.offset, window.mode) == (24 * HOUR, HOUR // 12, HOUR, "sawtooth")
+
+
+@pytest.mark.parametrize(
+    ("check", "label"),
+    [
+        (tm.check("v").between(0, 1), "v.between(0, 1)"),
+        (tm.check("v").not_null(), "v.not_null()"),
+        (tm.check("v").one_of("a", "b"), "v.one_of('a', 'b')"),
+        (tm.check("v").matches("^a"), "v.matches('^a')"),
+        (tm.check("v").unique(), "v.unique()"),
+        (tm.check("v").not_after("w"), "v.not_after('w')"),
+    ],
+)
+def test_a_check_reads_as_it_was_written(check, label):
+    assert check.label == label
+
+
+def test_a_view_is_used_under_other_columns_and_names():
+    weather = tm.FeatureView(source=FLIGHTS, keys="origin", name="weather")
+    used = weather.on(origin="dest").prefix("dest_")
+    assert dict(used.keys) == {"origin": "dest"}
+    assert used.full_name("temp") == "dest_weather__temp"
+    assert weather.prefix("dest_").on(origin="dest") == used
+    service = tm.FeatureService([weather, used, distance], name="both")
+    assert [use.text for use in service.uses] == ["", "dest_"]
+    assert service.on_demand == (distance,)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda: view(name="delays", aggregates=[tm.mean("late", over="2h")]),
+        lambda: view(name="delays", aggregates=[tm.mean("late", over="1h", hop="5m")]),
+        lambda: view(name="delays", aggregates=[tm.mean("late", over="1h")], known_at=True),
+        lambda: view(name="delays", aggregates=[tm.mean("late", over="1h")], checks=[tm.check("late").not_null()]),
+        lambda: view(name="delays", aggregates=[tm.mean("late", over="1h")], target="1h"),
+    ],
+)
+def test_views_differ_when_what_they_compute_differs(other):
+    base = view(name="delays", aggregates=[tm.mean("late", over="1h")])
+    same = view(name="delays", aggregates=[tm.mean("late", over="1h")], owner="ann", description="Delays")
+    assert base.digest() == same.digest()
+    assert base.digest() != other().digest()
+
+
+def test_a_monitor_describes_what_it_does():
+    watch = tm.Monitor(
+        GRAPH, every="1d", false_alarms="2 per week", on_alarm=[tm.notify("team"), tm.retrain(retraining)]
+    )
+    assert watch.describe()["on_alarm"] == [["notify", "team"], ["retrain", "retraining", 24 * HOUR]]
+    assert watch.describe()["graph"] == "late"
+
+
+def test_two_definitions_of_one_name_are_refused_unless_they_are_the_same():
+    module = types.ModuleType("twice")
+    module.one, module.two = tm.Source("flights", "a.csv"), tm.Source("flights", "a.csv")
+    assert list(collect([module]).items) == [("source", "flights")]
+    module.two = tm.Source("flights", "b.csv")
+    with pytest.raises(TidemillError, match="two different definitions share the name source 'flights'"):
+        collect([module])
