@@ -1,0 +1,1 @@
+"""The artifacts store: Protocol and backends."""

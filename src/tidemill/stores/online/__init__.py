@@ -1,0 +1,1 @@
+"""The online store: Protocol and backends."""

@@ -1,0 +1,138 @@
+"""The online store: all versions of what a view knows of a key, ordered by time, for reads in microseconds.
+
+A record is one row of a view: 24 bytes of times (event time, known time, ingest sequence; little-endian int64), then the
+payload. Keys and payloads are opaque bytes that the features room encodes. Records of a key are ordered by their three
+times, which also identify them: appending a record again changes nothing. Within a view all payloads may have one fixed
+width, so that a range of time is one matrix of 64-bit words.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+TIMES = struct.Struct("<qqq")
+"""The start of a record: event time and known time in microseconds, ingest sequence."""
+
+NEVER_KNOWN = -(2**63)
+"""Known time of a row that never became known: it sorts first, and no `known` read sees it."""
+
+Times: TypeAlias = "NDArray[np.int64]"
+"""One row per record: event time, known time, sequence."""
+
+
+@dataclass(frozen=True)
+class Entries:
+    """Records to append, grouped by key.
+
+    Args:
+        keys: Every key once.
+        starts: One more than there are keys: the records of `keys[i]` are `starts[i]` to `starts[i + 1]`, in any order.
+        times: Shape (records, 3): event time, known time, sequence.
+        payloads: Shape (records, width) of bytes in a view of fixed width, else a sequence of bytes.
+    """
+
+    keys: Sequence[bytes]
+    starts: NDArray[np.int64]
+    times: Times
+    payloads: NDArray[np.uint8] | Sequence[bytes]
+
+
+@dataclass(frozen=True)
+class Block:
+    """The records of one key in a range of time, in order."""
+
+    words: NDArray[np.int64]
+    """Shape (records, 3 + width / 8): the times, then the payload of a view of fixed width as words."""
+    payloads: Sequence[bytes] = ()
+    """The payloads of a view of any width."""
+
+
+class ViewStats(NamedTuple):
+    """What is in a view."""
+
+    rows: int
+    newest: int | None
+    """The greatest event time ever appended; None before the first."""
+
+
+class OnlineReader(Protocol):
+    """Reads of one consistent moment. Used by one thread, for a short time."""
+
+    def latest(
+        self, view: str, keys: Sequence[bytes | None], at: Sequence[int], *, known: bool = False
+    ) -> list[bytes | None]:
+        """For each key the record with the greatest times whose event time is at or before `at`.
+
+        Args:
+            view: A declared view.
+            keys: The keys; None matches nothing.
+            at: A time for each key, microseconds.
+            known: Only records whose known time is at or before `at`.
+
+        Raises:
+            NotFound: No such view.
+        """
+        ...
+
+    def range(self, view: str, keys: Sequence[bytes | None], start: Sequence[int], end: Sequence[int]) -> list[Block]:
+        """For each key the records with start <= event time < end."""
+        ...
+
+    def position(self, view: str, feed: str) -> int | None:
+        """The position last committed for a feed of a view."""
+        ...
+
+    def stats(self, view: str) -> ViewStats: ...
+
+    def views(self) -> list[str]: ...
+
+
+class OnlineStore(Protocol):
+    """Crash-safe: what `append` returned from survives the death of the process, whole or not at all.
+
+    Any number of reading threads and processes beside one writing at a time (others wait). Usable after a fork. A block of
+    `read` must not hold a write of the same thread.
+    """
+
+    def read(self) -> AbstractContextManager[OnlineReader]: ...
+
+    def declare(self, view: str, *, width: int | None) -> None:
+        """Make a view known: every payload has `width` bytes (a multiple of 8), or any length when None. Again: no effect.
+
+        Raises:
+            Conflict: The view exists with another width; drop it first.
+        """
+        ...
+
+    def append(self, view: str, entries: Entries, *, positions: Mapping[str, int] | None = None) -> int:
+        """Add records and set positions of feeds in one transaction; returns how many records were new.
+
+        Raises:
+            NotFound: No such view.
+            InvalidData: Payloads do not fit the view.
+            StorageFull: No room; nothing was changed.
+        """
+        ...
+
+    def trim(self, view: str, before: int) -> int:
+        """Forget records with event time before `before`, but keep each key's newest; returns how many went."""
+        ...
+
+    def drop(self, view: str) -> None:
+        """Forget a view with its records and positions; no effect when there is none."""
+        ...
+
+    def close(self) -> None: ...
+
+
+Opener = Callable[[str, Path], OnlineStore]
+"""Opens the store of a URL, with a home folder for embedded ones."""

@@ -1,0 +1,1 @@
+"""The streams store: Protocol and backends."""

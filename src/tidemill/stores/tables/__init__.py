@@ -1,0 +1,1 @@
+"""The tables store: Protocol and backends."""

@@ -1,0 +1,1 @@
+"""Conformance suites, oracles and simulators, for backends inside and outside this package."""

@@ -1,0 +1,204 @@
+"""What every online store must do; subclass `OnlineSuite` in a test module and give it a fixture `online`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tidemill.core.errors import Conflict, InvalidArgument, InvalidData, NotFound
+from tidemill.stores.online.memory import MemoryOnline
+from tidemill.stores.online.protocol import NEVER_KNOWN, TIMES, Block, Entries, OnlineStore
+
+Row = tuple[bytes, tuple[int, int, int], bytes]
+"""Key, times, payload."""
+
+WIDTH = 16
+TOP = 2**63 - 1
+
+
+def entries(rows: Sequence[Row], *, fixed: bool) -> Entries:
+    """Rows in any order as entries."""
+    grouped: dict[bytes, list[Row]] = {}
+    for row in rows:
+        grouped.setdefault(row[0], []).append(row)
+    flat = [row for group in grouped.values() for row in group]
+    payloads: Any = [row[2] for row in flat]
+    if fixed:
+        payloads = np.frombuffer(b"".join(payloads), np.uint8).reshape(len(flat), WIDTH)
+    starts = np.cumsum([0, *map(len, grouped.values())], dtype=np.int64)
+    return Entries(list(grouped), starts, np.array([row[1] for row in flat], np.int64).reshape(-1, 3), payloads)
+
+
+def payload(number: int) -> bytes:
+    """A payload of the fixed width that tells a record from others."""
+    return number.to_bytes(WIDTH, "little")
+
+
+def plain(block: Block) -> tuple[list[list[int]], list[bytes]]:
+    """A block as comparable values."""
+    return block.words.tolist(), list(block.payloads)
+
+
+# Few and extreme values, so that equal and neighbouring times are common.
+_times = st.integers(-30, 30) | st.sampled_from([NEVER_KNOWN, NEVER_KNOWN + 1, TOP, TOP - 1])
+_keys = st.sampled_from([b"", b"\0", b"a", b"ab", b"b", b"k" * 600, b"k" * 601])
+_row = st.tuples(_keys, st.tuples(_times, _times, st.integers(0, 5)), st.integers(0, 255).map(payload))
+_batches = st.lists(st.lists(_row, min_size=1, max_size=80), min_size=1, max_size=4)
+
+
+@dataclass
+class Pair:
+    """A store and the oracle, given the same calls."""
+
+    store: OnlineStore
+    fixed: bool
+    view: str = "model"
+    oracle: MemoryOnline = field(default_factory=MemoryOnline)
+
+    def __post_init__(self) -> None:
+        self.store.drop(self.view)
+        for store in (self.store, self.oracle):
+            store.declare(self.view, width=WIDTH if self.fixed else None)
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Append to both; both must have found the same number of new records."""
+        batch = entries(rows, fixed=self.fixed)
+        assert self.store.append(self.view, batch) == self.oracle.append(self.view, batch)
+
+    def trim(self, before: int) -> None:
+        assert self.store.trim(self.view, before) == self.oracle.trim(self.view, before)
+
+    def check(self, points: Sequence[int]) -> None:
+        """Both give the same answers at and between the points."""
+        keys: list[bytes | None] = [None, b"absent", b"", b"\0", b"a", b"ab", b"b", b"k" * 600, b"k" * 601]
+        with self.store.read() as mine, self.oracle.read() as theirs:
+            assert mine.stats(self.view) == theirs.stats(self.view)
+            for at in points:
+                for known in (False, True):
+                    ats = [at] * len(keys)
+                    assert mine.latest(self.view, keys, ats, known=known) == theirs.latest(
+                        self.view, keys, ats, known=known
+                    )
+            for low, high in zip(points, sorted(points), strict=True):
+                bounds = [low] * len(keys), [high] * len(keys)
+                got, expected = mine.range(self.view, keys, *bounds), theirs.range(self.view, keys, *bounds)
+                assert list(map(plain, got)) == list(map(plain, expected))
+
+
+class OnlineSuite:
+    """The contract of `OnlineStore`.
+
+    A subclass gives a fixture `online`: an open, empty store.
+    """
+
+    @pytest.mark.parametrize("fixed", [True, False])
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(batches=_batches, points=st.lists(_times, min_size=2, max_size=8), before=_times)
+    def test_answers_as_the_oracle(
+        self, online: OnlineStore, fixed: bool, batches: list[list[Row]], points: list[int], before: int
+    ) -> None:
+        pair = Pair(online, fixed)
+        for batch in batches:
+            pair.append(batch)
+        pair.check(points)
+        pair.trim(before)
+        pair.check(points)
+        pair.append(batches[0])
+        pair.check(points)
+
+    @pytest.mark.parametrize("fixed", [True, False])
+    def test_many_records_of_a_key_in_any_order(self, online: OnlineStore, fixed: bool) -> None:
+        numbers = np.random.default_rng(3)
+        pair = Pair(online, fixed)
+        for _ in range(12):
+            size = int(numbers.integers(1, 400))
+            times = numbers.integers(-500, 500, (size, 3))
+            pair.append([(b"a", (int(e), int(k), int(s)), payload(abs(int(e)))) for e, k, s in times])
+            pair.check([-501, -250, -1, 0, 1, 250, 500])
+
+    def test_times_in_sequence_append(self, online: OnlineStore) -> None:
+        pair = Pair(online, True)
+        for step in range(200):
+            pair.append([(key, (step, step, step), payload(step)) for key in (b"a", b"b")])
+        pair.check([-1, 0, 57, 58, 199, 200])
+
+    def test_equal_times_beyond_a_chunk_keep_their_sequence(self, online: OnlineStore) -> None:
+        pair = Pair(online, True)
+        pair.append([(b"a", (7, 7, number), payload(number)) for number in range(500)])
+        pair.append([(b"a", (7, 7, number), payload(0)) for number in range(250, 750)])
+        with online.read() as reader:
+            record = reader.latest("model", [b"a"], [7])[0]
+            block = reader.range("model", [b"a"], [7], [8])[0]
+        assert record is not None
+        assert TIMES.unpack_from(record)[2] == 749
+        assert block.words[:, 2].tolist() == list(range(750))
+        assert block.words[:500, 3].tolist() == list(range(500))  # what was there stays
+
+    def test_a_large_payload(self, online: OnlineStore) -> None:
+        online.declare("texts", width=None)
+        rows = [(b"a", (number, 0, number), b"x" * number * 3000) for number in range(5)]
+        online.append("texts", entries(rows, fixed=False))
+        with online.read() as reader:
+            record = reader.latest("texts", [b"a"], [3])[0]
+            assert [len(p) for p in reader.range("texts", [b"a"], [0], [9])[0].payloads] == [0, 3000, 6000, 9000, 12000]
+        assert record is not None
+        assert record[TIMES.size :] == b"x" * 9000
+
+    def test_positions_are_written_with_the_entries(self, online: OnlineStore) -> None:
+        online.declare("v", width=WIDTH)
+        online.append("v", entries([(b"a", (1, 1, 1), payload(1))], fixed=True), positions={"table": 5, "push": -1})
+        with online.read() as reader:
+            assert (reader.position("v", "table"), reader.position("v", "push")) == (5, -1)
+            assert reader.position("v", "other") is None
+        with pytest.raises(InvalidData):
+            online.append("v", entries([(b"a", (2, 1, 1), b"short")], fixed=False), positions={"table": 6})
+        with online.read() as reader:
+            assert reader.position("v", "table") == 5
+            assert reader.stats("v") == (1, 1)
+        online.append("v", entries([], fixed=True), positions={"table": 7})
+        with online.read() as reader:
+            assert reader.position("v", "table") == 7
+
+    def test_a_read_sees_one_moment(self, online: OnlineStore) -> None:
+        online.declare("v", width=WIDTH)
+        online.append("v", entries([(b"a", (1, 1, 1), payload(1))], fixed=True))
+        with online.read() as reader:
+            before = reader.latest("v", [b"a"], [9])
+            assert reader.latest("v", [b"a"], [9]) == before
+        online.append("v", entries([(b"a", (2, 2, 2), payload(2))], fixed=True))
+        with online.read() as reader:
+            assert reader.latest("v", [b"a"], [9]) != before
+
+    def test_views_are_declared_once_and_dropped(self, online: OnlineStore) -> None:
+        for name in ("v", "v2", "w"):
+            online.declare(name, width=WIDTH)
+            online.declare(name, width=WIDTH)
+            online.append(name, entries([(b"a", (1, 1, 1), payload(1))], fixed=True), positions={"table": 1})
+        with pytest.raises(Conflict, match="width"):
+            online.declare("v", width=None)
+        online.drop("v")
+        online.drop("v")
+        with online.read() as reader:
+            assert sorted(reader.views()) == ["v2", "w"]
+            assert reader.stats("v2").rows == 1
+            with pytest.raises(NotFound, match="v2"):
+                reader.latest("v", [b"a"], [1])
+        online.declare("v", width=None)
+        with online.read() as reader:
+            assert reader.stats("v") == (0, None)
+            assert reader.latest("v", [b"a"], [1]) == [None]
+            assert reader.position("v", "table") is None
+
+    def test_unknown_views_and_odd_widths_are_refused(self, online: OnlineStore) -> None:
+        with pytest.raises(NotFound):
+            online.append("nothing", entries([(b"a", (1, 1, 1), payload(1))], fixed=True))
+        with pytest.raises(NotFound):
+            online.trim("nothing", 0)
+        with pytest.raises(InvalidArgument, match="multiple of 8"):
+            online.declare("v", width=7)

@@ -1,0 +1,139 @@
+"""What features should be, said in the plainest way: loops over rows, one question at a time. Slow, for tests.
+
+Every rule of the point-in-time contract is one condition here. Nothing of the real kernel is used.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+
+class Row(NamedTuple):
+    """One row of a source. Times are microseconds; `seq` is its order of arrival."""
+
+    key: tuple[Any, ...]
+    event: int | None
+    known: int | None
+    seq: int
+    value: Any = None
+    event_id: Any = None
+
+
+def order(row: Row) -> tuple[int, bool, int, int]:
+    """Event time, then known time with null before every value, then order of arrival."""
+    return (row.event or 0, row.known is not None, row.known or 0, row.seq)
+
+
+def same_key(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
+    """Equal column by column, with equal types; null is equal to nothing."""
+    return len(a) == len(b) and all(
+        x is not None and y is not None and type(x) is type(y) and x == y for x, y in zip(a, b, strict=True)
+    )
+
+
+def candidates(rows: Sequence[Row], key: tuple[Any, ...], t: int, *, delay: int, known: bool) -> list[Row]:
+    """The rows of a key that are available at t, oldest first."""
+    return sorted((row for row in rows if same_key(row.key, key) and _available(row, t, delay, known)), key=order)
+
+
+def _available(row: Row, t: int, delay: int, known: bool) -> bool:
+    if row.event is None or row.event + delay > t:
+        return False
+    return not known or (row.known is not None and row.known <= t)
+
+
+def state(
+    rows: Sequence[Row], key: tuple[Any, ...], t: int, *, ttl: int = 0, delay: int = 0, known: bool = False
+) -> Row | None:  # fmt: skip
+    """The row that holds at t (R2, R3)."""
+    alive = [
+        row for row in candidates(rows, key, t, delay=delay, known=known)
+        if not ttl or (row.event is not None and row.event >= t - ttl)
+    ]  # fmt: skip
+    return alive[-1] if alive else None
+
+
+def window(
+    t: int, size: int | None, *, mode: str = "exact", hop: int = 0, offset: int = 0
+) -> tuple[float, int]:  # fmt: skip
+    """First moment of a window and the one after its last (R4, R5, R8)."""
+    end = t - offset
+    if mode == "hopping":
+        end = end // hop * hop
+    start: float = -math.inf if size is None else end - size
+    if mode == "sawtooth" and size is not None:
+        start = (end - size) // hop * hop
+    return start, end
+
+
+def aggregate(
+    rows: Sequence[Row], key: tuple[Any, ...], t: int, operation: str, *, size: int | None, mode: str = "exact",
+    hop: int = 0, offset: int = 0, k: int = 0, delay: int = 0, known: bool = False, once: bool = False,
+) -> Any:  # fmt: skip
+    """One aggregate over one window (R4 to R7, R9, R11)."""
+    found = candidates(rows, key, t, delay=delay, known=known)
+    if once:
+        found = _once(found)
+    start, end = window(t, size, mode=mode, hop=hop, offset=offset)
+    inside = [row for row in found if row.event is not None and start <= row.event < end]
+    return combine(operation, [row.value for row in inside if row.value is not None], k)
+
+
+def _once(rows: list[Row]) -> list[Row]:
+    kept: list[Row] = []
+    for row in rows:
+        if row.event_id is None or all(row.event_id != other.event_id for other in kept):
+            kept.append(row)
+    return kept
+
+
+def combine(operation: str, values: list[Any], k: int = 0) -> Any:
+    """An operation on values, none of them null, oldest first (R6)."""
+    if operation == "count":
+        return len(values)
+    if operation == "unique_count":
+        return len({"nan" if _is_nan(value) else ("", value) for value in values})
+    if operation == "first_k":
+        return values[:k]
+    if operation == "last_k":
+        return values[::-1][:k]
+    if not values:
+        return None
+    if operation in ("first", "last"):
+        return values[0] if operation == "first" else values[-1]
+    if operation in ("min", "max"):
+        extreme = min(values) if operation == "min" else max(values)
+        return math.nan if any(_is_nan(value) for value in values) else extreme
+    return _arithmetic(operation, values)
+
+
+def _arithmetic(operation: str, values: list[Any]) -> Any:
+    if not all(math.isfinite(value) for value in values):
+        return _sum_of_special(values) if operation in ("sum", "mean") else _spread_of_special(operation, values)
+    exact = [Fraction(value) for value in values]
+    n, total = len(exact), sum(exact, Fraction(0))
+    if operation == "sum":
+        return float(total) if isinstance(values[0], float) else int(total)
+    if operation == "mean":
+        return float(total / n)
+    squares = sum(((value - total / n) ** 2 for value in exact), Fraction(0))
+    divisor = n - 1 if operation.endswith("samp") else n
+    if divisor == 0:
+        return None
+    return math.sqrt(squares / divisor) if operation.startswith("stddev") else float(squares / divisor)
+
+
+def _sum_of_special(values: list[Any]) -> float:
+    signs = {value for value in values if not math.isfinite(value)}
+    return next(iter(signs)) if len(signs) == 1 and not any(map(_is_nan, values)) else math.nan
+
+
+def _spread_of_special(operation: str, values: list[Any]) -> float | None:
+    return None if len(values) == 1 and operation.endswith("samp") else math.nan
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
