@@ -1,0 +1,1 @@
+"""Ingest: sources, their archive, quality checks, quarantine, and splits."""

@@ -1,0 +1,262 @@
+"""The data room's use cases: take in deliveries and pushed rows, and read them back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from tidemill.core.errors import InvalidArgument, NotFound, unknown
+from tidemill.core.records.data import Arrival
+from tidemill.core.scope import Scope
+from tidemill.core.specs.sources import Source
+from tidemill.data import ids, ledger
+from tidemill.data.archive import Archived, archive_file, archive_frame
+from tidemill.data.columns import as_read, known_types
+from tidemill.data.documentation import describe_source
+from tidemill.data.inbox import pushed_frame
+from tidemill.data.intake import Intake, Prepared, divide, prepare
+from tidemill.data.layout import numbered, quarantine_of, schema_of, span, table_of
+from tidemill.data.pushed import Push, PushedRows
+from tidemill.data.quarantine import SCHEMA
+from tidemill.data.reading import find_file, read_file, read_frame
+from tidemill.data.summary import SourceSummary, summarize
+from tidemill.stores.artifacts.protocol import ArtifactStore
+from tidemill.stores.metadata.protocol import MetadataStore
+from tidemill.stores.streams.protocol import StreamStore
+from tidemill.stores.tables.protocol import TableStore
+
+Listener = Callable[[Source, pl.DataFrame], None]
+"""Called with a source and rows that were pushed and accepted, system columns included, once they are durable."""
+
+
+class Data:
+    """Sources, their tables and their quarantine. Safe for any number of threads and processes.
+
+    Args:
+        scope: Project, principal and clock.
+        metadata: Where arrivals are recorded.
+        artifacts: Where deliveries are archived.
+        tables: Where rows are kept.
+        streams: Where pushed rows are durable until they are compacted into tables.
+        folder: The project folder; paths of sources are relative to it.
+        listeners: Called with the rows of every push.
+    """
+
+    def __init__(
+        self, scope: Scope, *, metadata: MetadataStore, artifacts: ArtifactStore, tables: TableStore,
+        streams: StreamStore, folder: Path, listeners: Sequence[Listener] = (),
+    ) -> None:  # fmt: skip
+        self.scope = scope
+        self.artifacts = artifacts
+        self.tables = tables
+        self.streams = streams
+        self.folder = folder
+        self.listeners = list(listeners)
+        self._ledger = ledger.Ledger(scope, metadata, artifacts, tables)
+        self._pushed = PushedRows(scope, self._ledger, tables, streams)
+
+    # -- deliveries ----------------------------------------------------------------------------------------------------
+
+    def ingest(self, source: Source, *, url: str | None = None, frame: Any = None, strict: bool = False) -> Arrival:
+        """Take in a delivery: archive it, read it, check its rows, and add those that pass to the source's table.
+
+        Rows that fail go to quarantine with all their reasons. The same bytes again change nothing. Killed at any point, it
+        has happened completely or not at all.
+
+        Args:
+            source: The source.
+            url: Read from here instead of the source's own URL.
+            frame: The rows themselves: a frame of Polars, pandas or pyarrow.
+            strict: Refuse the whole delivery when a row fails.
+
+        Returns:
+            The arrival; the earlier one when these bytes were taken in before.
+
+        Raises:
+            NotFound: The file does not exist, or the definition names a column that the delivery lacks.
+            InvalidData: The delivery cannot be read, is empty, lacks a column earlier ones had, or one changed its type.
+        """
+        archived, read = self._archived(source, url, frame)
+        with self.tables.guard(table_of(source.name)):
+            self._pushed.compact(source.name)
+            earlier = self._ledger.earlier(source.name, archived.digest)
+            if earlier is not None:
+                return earlier
+            table = schema_of(self.tables, source.name)
+            return self._take_in(source, archived, read(table), table, strict=strict)
+
+    def _archived(
+        self, source: Source, url: str | None, frame: Any
+    ) -> tuple[Archived, Callable[[pl.Schema | None], pl.DataFrame]]:
+        if frame is not None:
+            if url is not None:
+                raise InvalidArgument("ingest was given both url= and frame=", expected="one of them")
+            rows = read_frame(frame)
+            return archive_frame(self.artifacts, rows), lambda table: rows
+        place = url or source.url
+        if place is None:
+            raise InvalidArgument(f"source {source.name!r} has no URL", hint="Pass url= or frame=, or push rows")
+        path = find_file(place, self.folder)
+        archived = archive_file(self.artifacts, path, place)
+
+        def read(table: pl.Schema | None) -> pl.DataFrame:
+            # What `clean` is given are the file's own types: those of the table are the types of what it returns.
+            known = known_types(source, table if source.clean is None else None)
+            # The archived bytes, not the file's: it may have changed since.
+            return read_file(self.artifacts.local_path(archived.digest), source, as_read(known), origin=str(path))
+
+        return archived, read
+
+    def _take_in(
+        self, source: Source, archived: Archived, frame: pl.DataFrame, table: pl.Schema | None, *, strict: bool
+    ) -> Arrival:
+        now, arrival_id = self.scope.now(), self.scope.new_id()
+        prepared = prepare(source, frame, table, now, whole=True)
+        intake = divide(source, prepared, self._repeated(source, prepared, table), now, arrival_id)
+        if strict:
+            intake.refuse_rejected(source.name)
+        first_seq = self._ledger.reserve(source.name, intake.accepted.height)
+        arrival = Arrival(
+            **self.scope.stamp(), id=arrival_id, source=source.name, origin=archived.origin, archive=archived.digest,
+            size=archived.size, first_seq=first_seq, **_counts(source.name, intake),
+            documentation=dict(source.documentation),
+        )  # fmt: skip
+        self._commit(arrival, intake)
+        return self._ledger.arrival(arrival_id)
+
+    def _commit(self, arrival: Arrival, intake: Intake) -> None:
+        position = arrival.first_seq + max(arrival.rows, 1) - 1
+        with self._ledger.arriving(arrival, ledger.INGEST, position):
+            # The quarantine first: its rows are shown only once their arrival is recorded.
+            if intake.rejected.height:
+                self.tables.append(quarantine_of(arrival.source), intake.rejected.select(SCHEMA.names()))
+            rows = numbered(intake.accepted, arrival.first_seq)
+            self.tables.append(arrival.table, rows, once=(ledger.INGEST, position))
+
+    def _repeated(self, source: Source, prepared: Prepared, table: pl.Schema | None) -> pl.Series:
+        passed = prepared.rows.filter(prepared.verdict.passed)
+        if not source.id_columns:
+            return pl.Series([False]).new_from_index(0, passed.height)
+        there = None if table is None else self.tables.scan(table_of(source.name))
+        return ids.repeated(passed, source.id_columns, there)
+
+    # -- pushed rows ---------------------------------------------------------------------------------------------------
+
+    def push(self, source: Source, rows: Any, *, strict: bool = False) -> Push:
+        """Take in rows that come one by one. They are durable when this returns.
+
+        Args:
+            source: The source.
+            rows: A frame, or a list of dictionaries. Columns left out are null.
+            strict: Refuse all rows when one fails.
+
+        Raises:
+            InvalidData: The rows cannot be read, or one fails and `strict` was asked for.
+        """
+        frame = pushed_frame(rows)
+        with self.tables.guard(table_of(source.name)):
+            accepted, result = self._pushed.accept(source, frame, strict=strict)
+        if accepted.height:
+            for listener in self.listeners:
+                listener(source, accepted)
+        return result
+
+    def flush(self, source: Source | str | None = None) -> None:
+        """Compact pushed rows into the table: many pushes, one commit, each row exactly once.
+
+        Args:
+            source: The source; all of them when absent.
+        """
+        for name in self._ledger.begun() | self._pushed.names() if source is None else {_name(source)}:
+            if self._pushed.has_pending(name) or self._ledger.has_begun(name):
+                with self.tables.guard(table_of(name)):
+                    self._pushed.compact(name)
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def scan(
+        self, source: Source | str, *, version: int | None = None, columns: Sequence[str] | None = None
+    ) -> pl.LazyFrame:
+        """The rows of a source, pushed ones included, in no particular order.
+
+        Args:
+            source: The source.
+            version: A version of its table; the newest when absent.
+            columns: Only these columns.
+
+        Raises:
+            NotFound: There are no rows yet, or no such version or column.
+        """
+        name = _name(source)
+        if version is None:
+            self.flush(name)
+        if self.tables.version(table_of(name)) is None:
+            raise NotFound(f"source {name!r} has no rows yet", hint=f"Run `tidemill ingest {name}`, or push rows")
+        rows = self.tables.scan(table_of(name), version=version)
+        return rows if columns is None else _select(rows, columns)
+
+    def table_version(self, source: Source | str) -> int | None:
+        """The newest version of a source's table, pushed rows included; None when there are no rows."""
+        self.flush(source)
+        return self.tables.version(table_of(_name(source)))
+
+    def watermark(self, source: Source | str) -> int | None:
+        """The newest event time of a source's rows, microseconds; None when there are no rows or no times."""
+        self.flush(source)
+        return self._ledger.last_ts(_name(source))
+
+    def quarantine(self, source: Source | str) -> pl.DataFrame:
+        """The rows that failed, oldest first: `arrived_at`, `reason`, `id`, `row` (JSON) and `arrival`."""
+        name = _name(source)
+        self.flush(name)
+        if self.tables.version(quarantine_of(name)) is None:
+            return pl.DataFrame(schema=SCHEMA)
+        known = pl.Series([arrival.id for arrival in self._ledger.arrivals(name)], dtype=pl.String)
+        complete = pl.col("arrival").is_null() | pl.col("arrival").is_in(known.implode())
+        rows = self.tables.scan(quarantine_of(name)).filter(complete).sort("arrived_at", maintain_order=True)
+        return rows.select(SCHEMA.names()).collect()
+
+    def arrivals(self, source: Source | str | None = None) -> list[Arrival]:
+        """What arrived, oldest first; pushed rows as one arrival per compaction."""
+        self.flush(source)
+        return self._ledger.arrivals(None if source is None else _name(source))
+
+    def sources(self) -> list[SourceSummary]:
+        """A summary of every source that has rows or a quarantine, by name."""
+        self.flush()
+        names = {name.partition("/")[2] for name in self.tables.names() if name.startswith(("sources/", "quarantine/"))}
+        return [
+            summarize(
+                name, self._ledger.arrivals(name), self.tables.version(table_of(name)), self.quarantine(name).height
+            )
+            for name in sorted(names)
+        ]
+
+    def documentation(self, source: Source) -> Mapping[str, Any]:
+        """What is known about a source: what it is, owner, origin, its columns with types and units, its checks."""
+        self.flush(source)
+        return describe_source(source, schema_of(self.tables, source.name))
+
+
+def _name(source: Source | str) -> str:
+    return source if isinstance(source, str) else source.name
+
+
+def _counts(source: str, intake: Intake) -> dict[str, Any]:
+    first_ts, last_ts = span(intake.accepted["event_ts"])
+    return {
+        "table": table_of(source), "table_version": 0, "rows": intake.accepted.height,
+        "quarantined": intake.rejected.height, "checks": intake.counts,
+        "first_ts": first_ts, "last_ts": last_ts,
+    }  # fmt: skip
+
+
+def _select(rows: pl.LazyFrame, columns: Sequence[str]) -> pl.LazyFrame:
+    known = rows.collect_schema().names()
+    for column in columns:
+        if column not in known:
+            raise unknown("column", column, known)
+    return rows.select(columns)
