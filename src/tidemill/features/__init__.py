@@ -1,0 +1,1 @@
+"""Features: definitions become point-in-time columns, the same offline and online."""

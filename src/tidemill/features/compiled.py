@@ -1,0 +1,137 @@
+"""A service worked out once for rows of some columns: what each request then costs is reading and reducing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from tidemill.core.errors import NotFound, UserCodeError
+from tidemill.core.specs.features import FeatureService, FeatureView, OnDemand
+from tidemill.features.encoding import encode_key, encode_keys
+from tidemill.features.feed import Names, Shape, current_generation
+from tidemill.features.kernel.timeline import Ints
+from tidemill.features.lookup import StateLookup, WindowLookup, lookup_of
+from tidemill.features.offline import on_demand
+from tidemill.features.plan import OnDemandPlan, SchemaOf, ServicePlan, UsePlan, plan_on_demand, plan_service
+from tidemill.features.windowed import Column
+from tidemill.stores.online.protocol import OnlineReader
+
+PREDICTION_TIME = "prediction_time"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where a view is in the store."""
+
+    names: Names
+    shape: Shape
+    generation: int
+
+
+class ServiceReader:
+    """Reads the features of a service, for rows of some columns, from the generations that answered when it was made.
+
+    Args:
+        service: The service.
+        views: Where its views are.
+        schema_of: The columns of a source.
+        rows: The columns of the rows.
+    """
+
+    def __init__(
+        self, service: FeatureService, views: Mapping[FeatureView, Stored], schema_of: SchemaOf, rows: pl.Schema
+    ) -> None:
+        self._generations = [(view, stored.names, stored.generation) for view, stored in views.items()]
+        self._plan: ServicePlan = plan_service(
+            service, schema_of, rows, PREDICTION_TIME, rows_of=lambda view: views[view].shape.rows
+        )
+        self._parts = [
+            part if isinstance(part, OnDemandPlan) else StoredUse(part, views[part.use.view])
+            for part in self._plan.parts
+        ]
+
+    def is_current(self, reader: OnlineReader) -> bool:
+        """Whether the generations it reads are still those that answer."""
+        return all(current_generation(reader, names, view) == number for view, names, number in self._generations)
+
+    def frame(self, reader: OnlineReader, rows: pl.DataFrame, t: Ints, known: bool) -> pl.DataFrame:
+        """The features of each row."""
+        if not rows.height:
+            return pl.DataFrame(schema=self._plan.features)
+        columns: list[pl.Series] = []
+        keys: dict[tuple[str, ...], list[bytes | None]] = {}
+        for part in self._parts:
+            if isinstance(part, OnDemandPlan):
+                columns += on_demand(part, rows).get_columns()
+                continue
+            if part.columns not in keys:
+                keys[part.columns] = encode_keys([rows[name] for name in part.columns])
+            columns += part.series(reader, keys[part.columns], t, known)
+        return pl.DataFrame(columns)
+
+    def vector(self, reader: OnlineReader, row: Mapping[str, Any], t: int, known: bool) -> dict[str, Any]:
+        """The features of one row, as plain values."""
+        found: dict[str, Any] = {}
+        for part in self._parts:
+            if isinstance(part, OnDemandPlan):
+                found |= on_demand(part, pl.DataFrame([dict(row)])).row(0, named=True)
+            else:
+                part.add_values(found, reader, row, t, known)
+        return found
+
+
+class StoredUse:
+    """A view of a service, as it is used and where it is."""
+
+    def __init__(self, plan: UsePlan, stored: Stored) -> None:
+        view = plan.use.view
+        self.columns = tuple(plan.use.keys[key] for key in view.key_columns)
+        self._lookup: StateLookup | WindowLookup = lookup_of(plan, stored.shape, stored.names, stored.generation)
+        self._names = plan.names
+        self._types = plan.types
+        self._restore: dict[str, Callable[[Any], Any]] = {
+            feature: _from_physical(dtype) for feature, dtype in plan.types.items() if dtype.is_temporal()
+        }
+
+    def series(self, reader: OnlineReader, keys: list[bytes | None], t: Ints, known: bool) -> list[pl.Series]:
+        """The features of each key, under their full names."""
+        found = self._lookup(reader, keys, t, known)
+        return [_series(found[feature], full, self._types[feature]) for feature, full in self._names.items()]
+
+    def add_values(
+        self, found: dict[str, Any], reader: OnlineReader, row: Mapping[str, Any], t: int, known: bool
+    ) -> None:
+        """Add the features of one row to others, under their full names."""
+        values = self._lookup.vector(reader, encode_key([row[column] for column in self.columns]), t, known)
+        for feature, restore in self._restore.items():
+            values[feature] = restore(values[feature])
+        for feature, full in self._names.items():
+            found[full] = values[feature]
+
+
+def _series(found: Column | pl.Series, name: str, dtype: pl.DataType) -> pl.Series:
+    return found.series(name, dtype) if isinstance(found, Column) else found.alias(name)
+
+
+def _from_physical(dtype: pl.DataType) -> Callable[[Any], Any]:
+    def restore(value: Any) -> Any:
+        return pl.Series([value], dtype=pl.Int64).cast(dtype)[0] if isinstance(value, int) else value
+
+    return restore
+
+
+def answerable(service: FeatureService, rows: pl.Schema) -> FeatureService:
+    """The service without those on-demand features that read more than the rows have."""
+    parts = [part for part in service.parts if not isinstance(part, OnDemand) or _has_all(part, rows)]
+    return FeatureService(parts, name=service.name)
+
+
+def _has_all(part: OnDemand, rows: pl.Schema) -> bool:
+    try:
+        plan_on_demand(part, rows, PREDICTION_TIME)
+    except (UserCodeError, NotFound):
+        return False
+    return True

@@ -1,0 +1,141 @@
+"""Offline features: a service's columns for many rows at once, each as of the row's own time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import polars as pl
+
+from tidemill.core.errors import unknown
+from tidemill.core.specs.features import FeatureService, FeatureView
+from tidemill.core.specs.sources import Source
+from tidemill.features.kernel.history import History
+from tidemill.features.kernel.timeline import Ints, shifted
+from tidemill.features.kernel.windows import window_times
+from tidemill.features.plan import OnDemandPlan, ServicePlan, UsePlan, plan_service
+from tidemill.features.rows import ViewRows
+from tidemill.features.spine import moments
+from tidemill.features.transforms import call, resolved
+
+Read = Callable[[Source], pl.LazyFrame]
+"""The rows of a source's table: its columns, `event_ts`, `created_ts` and `ingest_seq`."""
+
+
+def offline_features(
+    service: FeatureService, spine: pl.DataFrame, time: str, read: Read, known_at: bool = False
+) -> pl.DataFrame:
+    """The features of a service for each row of a spine, as of the row's time.
+
+    Args:
+        service: The service.
+        spine: The rows, with all keys, the time and what on-demand features read.
+        time: The spine's time column: a datetime (naive means UTC) or integer microseconds, never null.
+        read: Gives the rows of a source's table.
+        known_at: Whether a row counts only once its created time had passed (R3), for every view.
+
+    Returns:
+        The spine's rows and columns in the spine's order, and the features after them in the service's order. An on-demand
+        feature named like a column of the spine takes that column's place. A feature without a value is null.
+
+    Raises:
+        InvalidArgument: The definitions do not fit the data; see `tidemill.features.plan.plan_service`.
+        InvalidData: A time is null.
+        NotFound: A column is missing.
+    """
+    plan = plan_service(service, lambda source: read(source).collect_schema(), spine.schema, time)
+    return planned_features(plan, spine, time, read, known_at)
+
+
+def planned_features(
+    plan: ServicePlan, spine: pl.DataFrame, time: str, read: Read, known_at: bool = False,
+    failed: Callable[[FeatureView, Mapping[str, int]], None] | None = None,
+) -> pl.DataFrame:  # fmt: skip
+    """The features of a resolved service; see `offline_features`.
+
+    Args:
+        plan: The service, resolved for the spine's columns.
+        spine: The rows.
+        time: Their time column.
+        read: Gives the rows of a source's table.
+        known_at: Whether a row counts only once its created time had passed.
+        failed: Told of each view with checks how many rows failed each of them.
+    """
+    t = moments(spine, time)
+    histories: dict[int, History] = {}
+    columns: dict[str, pl.Series] = {}
+    for part in plan.parts:
+        if isinstance(part, OnDemandPlan):
+            found = on_demand(part, spine)
+        else:
+            view = part.use.view
+            if id(view) not in histories:  # one view used twice is read and sorted once
+                histories[id(view)], failures = _history(part.rows, t, read, known_at)
+                if failed is not None and failures:
+                    failed(view, failures)
+            found = answer(part, histories[id(view)], spine, t)
+        columns |= found.to_dict()
+    return spine.with_columns(columns.values())
+
+
+def answer(part: UsePlan, history: History, questions: pl.DataFrame, t: Ints) -> pl.DataFrame:
+    """The features of one view under their full names."""
+    view = part.use.view
+    keys = [part.use.keys[key] for key in view.key_columns]
+    if view.is_windowed:
+        found = history.windowed(questions, keys, t, view.aggregates)
+    else:
+        found = history.latest(questions, keys, t, list(part.names), view.ttl_micros)
+    return found.select(pl.col(feature).alias(full) for feature, full in part.names.items())
+
+
+def on_demand(part: OnDemandPlan, rows: pl.DataFrame) -> pl.DataFrame:
+    """On-demand features of some rows, one row out for each row in.
+
+    Args:
+        part: The resolved features.
+        rows: Rows that hold at least the columns the transform reads.
+
+    Raises:
+        NotFound: Such a column is missing.
+        UserCodeError: The transform raised.
+    """
+    what = f"on-demand transform {part.part.name!r}"
+    for name in part.reads:
+        if name not in rows.columns:
+            raise unknown(f"column for the {what}", name, rows.columns)
+    # A transform may name columns that nothing it returns is made of: a request has no need to hold them.
+    absent = [pl.lit(None, dtype).alias(name) for name, dtype in part.given.items() if name not in rows.columns]
+    out = call(part.part, rows.lazy().with_columns(absent), what, rows.schema)
+    found: pl.DataFrame = resolved(lambda: out.select(list(part.types)).collect(), what, rows.schema)
+    return found
+
+
+def _history(rows: ViewRows, t: Ints, read: Read, known_at: bool) -> tuple[History, Mapping[str, int]]:
+    view = rows.view
+    frame, failures = rows.derive(_in_reach(view, read(view.source), t))
+    history = History(
+        frame, view.key_columns, delay=view.source.delay_micros, known=known_at or view.known_at, event_id=rows.event_id
+    )
+    return history, failures
+
+
+def _in_reach(view: FeatureView, rows: pl.LazyFrame, t: Ints) -> pl.LazyFrame:
+    """Leave out, before anything is computed, rows that no question can reach."""
+    if len(t) == 0:
+        return rows.head(0)
+    low, high = earliest(view, np.array([t.min()])), int(t.max())
+    event = pl.col("event_ts").cast(pl.Int64)
+    rows = rows.filter(event <= high)
+    return rows if low is None else rows.filter(event >= low)
+
+
+def earliest(view: FeatureView, t: Ints) -> int | None:
+    """The earliest event time that matters for moments from t on; None when all of the past does."""
+    if not view.is_windowed:
+        return int(shifted(t, -view.ttl_micros)[0]) if view.ttl_micros else None
+    windows = [window for aggregate in view.aggregates for window in aggregate.windows]
+    # A repeated event counts at its first report, which may lie before every window.
+    if view.source.id_columns or any(window.size is None for window in windows):
+        return None
+    return min(int(window_times(window, t).start[0]) for window in windows)

@@ -1,0 +1,304 @@
+"""Online features: brought up to the tables, kept current by pushed rows, answered by key in one read of the store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tidemill.core.errors import InvalidArgument, NotFound
+from tidemill.core.scope import Scope
+from tidemill.core.specs.features import FeatureService, FeatureView
+from tidemill.core.specs.sources import Source
+from tidemill.core.times import Duration, parse_duration
+from tidemill.features.compiled import PREDICTION_TIME, ServiceReader, Stored, answerable
+from tidemill.features.feed import (
+    ROWS_AT_ONCE,
+    Feed,
+    Names,
+    Pointer,
+    Shape,
+    current_generation,
+    dump_columns,
+    load_columns,
+    merged_ranges,
+    put_pointer,
+    read_pointer,
+    unseen,
+)
+from tidemill.features.kernel.timeline import Ints
+from tidemill.features.rows import ViewRows
+from tidemill.features.spine import moments
+from tidemill.stores.online.protocol import OnlineReader, OnlineStore
+
+Read = Callable[[Source], pl.LazyFrame]
+"""The rows of a source's table, those pushed so far included, with `event_ts`, `created_ts` and `ingest_seq`."""
+
+
+@dataclass(frozen=True)
+class Materialized:
+    """What bringing a view up to its table took."""
+
+    view: str
+    rows: int
+    """New rows."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """How current a view is online. Times in microseconds; None where there is nothing yet."""
+
+    view: str
+    rows: int
+    newest: int | None
+    lag: int | None
+    """From the newest event to the clock."""
+    target: int | None
+    stale: bool
+    """Whether there is a target and it is missed."""
+
+
+class Online:
+    """Features by key.
+
+    Any number of processes may read and write one store. What a definition keeps is named after its digest, so that two
+    versions of a view answer side by side while endpoints move from one to the other; see `forget`.
+
+    Args:
+        scope: Project, principal and clock.
+        read: Gives the rows of a source.
+        store: The online store.
+    """
+
+    def __init__(self, scope: Scope, *, read: Read, store: OnlineStore) -> None:
+        self._scope = scope
+        self._read = read
+        self._store = store
+        self._names: dict[FeatureView, Names] = {}
+        self._shapes: dict[tuple[FeatureView, bytes], Shape] = {}
+        self._readers: dict[tuple[Any, ...], ServiceReader] = {}
+        self._vectors: dict[tuple[Any, ...], ServiceReader] = {}
+
+    # -- writing -----------------------------------------------------------------------------------
+
+    def materialize(self, views: Sequence[FeatureView], *, full: bool = False) -> list[Materialized]:
+        """Bring views up to their tables.
+
+        Args:
+            views: The views. One without rows in its source yet is left out.
+            full: Rebuild from the whole table; until it is done the rows there are answer.
+        """
+        done = []
+        for view in views:
+            begun = time.perf_counter()
+            try:
+                schema = self._read(view.source).collect_schema()
+            except NotFound:
+                continue
+            rows = self._materialize(view, schema, full)
+            done.append(Materialized(view.name, rows, time.perf_counter() - begun))
+        return done
+
+    def _materialize(self, view: FeatureView, schema: pl.Schema, full: bool) -> int:
+        names, columns = self._named(view), dump_columns(schema)
+        with self._store.read() as reader:
+            pointer = read_pointer(reader, names)
+        shape = self._shape(view, columns)
+        if pointer is None or full or self._shape(view, pointer.columns).codec.schema != shape.codec.schema:
+            generation = 1 if pointer is None else pointer.generation + 1
+            Feed(self._store, shape, names, generation).declare()
+            built = self._apply(view, shape, Pointer(generation, columns, []))
+            # Rows pushed meanwhile went to the generation before; all of them are in the table by now.
+            again = self._apply(view, shape, built[0])
+            if pointer is not None:
+                Feed(self._store, shape, names, pointer.generation).drop()
+            return built[1] + again[1]
+        return self._apply(view, shape, Pointer(pointer.generation, columns, pointer.ranges))[1]
+
+    def _apply(self, view: FeatureView, shape: Shape, pointer: Pointer) -> tuple[Pointer, int]:
+        """Append the rows of the table that are not in a generation, then make it the one that answers."""
+        names = self._named(view)
+        feed = Feed(self._store, shape, names, pointer.generation)
+        rows = self._new_rows(view, shape.rows, pointer)
+        ranges = merged_ranges(pointer.ranges, rows["ingest_seq"].cast(pl.Int64).to_numpy())
+        added = sum(feed.append(part.lazy()) for part in rows.iter_slices(ROWS_AT_ONCE))
+        applied = Pointer(pointer.generation, pointer.columns, ranges)
+        put_pointer(self._store, names, applied)
+        return applied, added
+
+    def _new_rows(self, view: FeatureView, rows: ViewRows, pointer: Pointer) -> pl.DataFrame:
+        lazy = self._read(view.source)
+        ranges = pointer.ranges
+        if ranges and ranges[0][0] <= 1:  # sequences start at 1: everything up to the first gap is there
+            lazy = lazy.filter(pl.col("ingest_seq") > ranges[0][1])
+        found = lazy.select(list(dict.fromkeys([*rows.reads, "ingest_seq"]))).collect()
+        fresh = unseen(ranges, found["ingest_seq"].cast(pl.Int64).to_numpy())
+        return found if fresh.all() else found.filter(fresh)
+
+    def apply_rows(self, views: Sequence[FeatureView], source: Source, frame: pl.DataFrame) -> int:
+        """Take rows that just arrived into views, each in one transaction. Rows taken before change nothing.
+
+        Args:
+            views: The views; those over other sources, and those never materialized, are left alone. The latter find the
+                rows in the table.
+            source: The rows' source.
+            frame: The rows with `event_ts`, `created_ts` and `ingest_seq`; they are durable already.
+
+        Returns:
+            How many rows were new, over all views.
+        """
+        added = 0
+        for view in views:
+            if view.source.name != source.name or not frame.height:
+                continue
+            with self._store.read() as reader:
+                pointer = read_pointer(reader, self._named(view))
+            if pointer is not None:
+                shape = self._shape(view, pointer.columns)
+                feed = Feed(self._store, shape, self._named(view), pointer.generation)
+                added += feed.append(frame.lazy())
+        return added
+
+    def trim(self, views: Sequence[FeatureView], *, lateness: Duration = "1d") -> int:
+        """Forget rows that no question from now on reaches, older than the longest window or ttl and the lateness.
+
+        A key's newest row always stays, and views that look at all of the past stay whole.
+
+        Args:
+            views: The views.
+            lateness: How far back in time questions still go.
+
+        Returns:
+            How many rows went.
+        """
+        gone = 0
+        for view in views:
+            reach = _reach(view)
+            with self._store.read() as reader:
+                pointer = read_pointer(reader, self._named(view))
+            if pointer is not None and reach is not None:
+                before = self._scope.now() - reach - parse_duration(lateness)
+                gone += self._store.trim(self._named(view).data(pointer.generation), before)
+        return gone
+
+    def forget(self, views: Sequence[FeatureView]) -> list[str]:
+        """Drop what other versions of some views keep; returns the names of what went."""
+        current = {self._named(view).pointer: view.name for view in views}
+        prefixes = tuple(f"{name}@" for name in current.values())
+        with self._store.read() as reader:
+            stored = reader.views()
+        gone = [name for name in stored if name.startswith(prefixes) and name.partition("/")[0] not in current]
+        for name in gone:
+            self._store.drop(name)
+        return gone
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    def lookup(
+        self, service: FeatureService, rows: pl.DataFrame, at: Ints | pl.Series, *, known_at: bool = False
+    ) -> pl.DataFrame:
+        """The features of a service for some rows, as of a moment each, in one read of the store.
+
+        Args:
+            service: The service.
+            rows: Keys, and what on-demand features read.
+            at: The moment of each row, microseconds.
+            known_at: Whether rows of views count only once their created time had passed.
+
+        Returns:
+            The feature columns of the service, in its order, one row for each row.
+
+        Raises:
+            NotReady: A view was not materialized yet.
+            NotFound: A key, or a column an on-demand feature reads, is missing.
+            InvalidArgument: A key has another type than the view's.
+            InvalidData: A moment is null.
+        """
+        t = at if isinstance(at, np.ndarray) else moments(at.to_frame(PREDICTION_TIME), PREDICTION_TIME)
+        if len(t) != rows.height:
+            raise InvalidArgument(f"{len(t)} moments for {rows.height} rows", expected="one for each row")
+        with self._store.read() as reader:
+            return self._reader(service, rows.schema, reader).frame(reader, rows, t, known_at)
+
+    def vector(
+        self, service: FeatureService, keys: Mapping[str, Any], at: int | None = None, *, known_at: bool = False
+    ) -> dict[str, Any]:
+        """The features of one entity, by full name. On-demand features are there when all they read is given.
+
+        Args:
+            service: The service.
+            keys: The keys, and what on-demand features read.
+            at: The moment, microseconds; the clock's when absent.
+            known_at: Whether rows of views count only once their created time had passed.
+        """
+        t = self._scope.now() if at is None else at
+        key = (service, tuple(keys), tuple(map(type, keys.values())))
+        with self._store.read() as reader:
+            compiled = self._vectors.get(key)
+            if compiled is None or not compiled.is_current(reader):
+                schema = pl.DataFrame([dict(keys)]).schema
+                compiled = self._vectors[key] = self._compiled(answerable(service, schema), schema, reader)
+            return compiled.vector(reader, keys, t, known_at)
+
+    def freshness(self, views: Sequence[FeatureView]) -> list[Freshness]:
+        """Rows, newest event and lag of each view."""
+        with self._store.read() as reader:
+            return [self._fresh(reader, view) for view in views]
+
+    def _fresh(self, reader: OnlineReader, view: FeatureView) -> Freshness:
+        target = None if view.target is None else parse_duration(view.target)
+        pointer = read_pointer(reader, self._named(view))
+        if pointer is None:
+            return Freshness(view.name, 0, None, None, target, target is not None)
+        rows, newest = reader.stats(self._named(view).data(pointer.generation))
+        lag = None if newest is None else self._scope.now() - newest
+        return Freshness(view.name, rows, newest, lag, target, target is not None and (lag is None or lag > target))
+
+    # -- what is worked out once -------------------------------------------------------------------
+
+    def _named(self, view: FeatureView) -> Names:
+        names = self._names.get(view)
+        if names is None:
+            names = self._names[view] = Names.of(view)
+        return names
+
+    def _shape(self, view: FeatureView, columns: bytes) -> Shape:
+        key = (view, columns)
+        if key not in self._shapes:
+            self._shapes[key] = Shape.of(view, load_columns(columns))
+        return self._shapes[key]
+
+    def _reader(self, service: FeatureService, schema: pl.Schema, reader: OnlineReader) -> ServiceReader:
+        key = (service, *schema.items())
+        found = self._readers.get(key)
+        if found is None or not found.is_current(reader):
+            found = self._readers[key] = self._compiled(service, schema, reader)
+        return found
+
+    def _compiled(self, service: FeatureService, schema: pl.Schema, reader: OnlineReader) -> ServiceReader:
+        views: dict[FeatureView, Stored] = {}
+        for use in service.uses:
+            names = self._named(use.view)
+            generation = current_generation(reader, names, use.view)
+            pointer = read_pointer(reader, names)
+            if pointer is not None:
+                views[use.view] = Stored(names, self._shape(use.view, pointer.columns), generation)
+        return ServiceReader(service, views, lambda source: self._read(source).collect_schema(), schema)
+
+
+def _reach(view: FeatureView) -> int | None:
+    """How far back a question looks; None for all of the past. A state view needs a key's newest row only."""
+    if not view.is_windowed:
+        return view.ttl_micros
+    reach = 0
+    for aggregate in view.aggregates:
+        for window in aggregate.windows:
+            if window.size is None:
+                return None
+            reach = max(reach, window.size + window.offset + 2 * window.hop)
+    return reach + view.source.delay_micros

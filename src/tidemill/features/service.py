@@ -1,0 +1,164 @@
+"""Features: training sets, offline and online look-up, materialization and the catalog, each once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tidemill.core.errors import NotReady
+from tidemill.core.schema import Column
+from tidemill.core.scope import Scope
+from tidemill.core.specs.definition import Definitions
+from tidemill.core.specs.features import FeatureService, FeatureView, Label
+from tidemill.core.specs.sources import Source
+from tidemill.core.times import Time
+from tidemill.features.catalog import Catalog, ServiceInfo, ViewInfo
+from tidemill.features.offline import offline_features
+from tidemill.features.online import Freshness, Materialized, Online
+from tidemill.features.request import checked, conform, timed
+from tidemill.features.training import Counts, Save, SourceReader, TrainingSets
+from tidemill.tracking.dataset import Dataset
+
+
+class Features:
+    """The features of a project. Implements `DatasetBuilder` and `FeatureReader` of `tidemill.core.protocols`.
+
+    Args:
+        scope: Project, principal and clock.
+        definitions: The project's definitions.
+        reader: Access to the sources' tables.
+        online: The online side.
+        save: Keeps a frame as a dataset.
+        counted: Told of each training set what became of its rows.
+    """
+
+    def __init__(
+        self, *, scope: Scope, definitions: Definitions, reader: SourceReader, online: Online, save: Save,
+        counted: Callable[[Counts], None] | None = None,
+    ) -> None:  # fmt: skip
+        self._scope = scope
+        self._definitions = definitions
+        self._reader = reader
+        self._online = online
+        self._catalog = Catalog(definitions, reader)
+        self._training_sets = TrainingSets(clock=scope.clock, reader=reader, save=save, counted=counted)
+
+    # -- offline -----------------------------------------------------------------------------------
+
+    def training_set(
+        self, *, service: FeatureService, spine: Source, label: Label | None, until: Time, since: Time | None = None,
+        known_at: bool = False,
+    ) -> Dataset:  # fmt: skip
+        """A point-in-time correct dataset; see `TrainingSets.training_set`."""
+        return self._training_sets.training_set(
+            service=service, spine=spine, label=label, until=until, since=since, known_at=known_at
+        )
+
+    def offline(
+        self, service: FeatureService | str, spine: pl.DataFrame, time: str, *, known_at: bool = False
+    ) -> pl.DataFrame:
+        """The features for each row of a frame, as of its time; see `offline_features`."""
+        return offline_features(self._service(service), spine, time, self._reader.newest, known_at)
+
+    # -- online ------------------------------------------------------------------------------------
+
+    def online(self, service: FeatureService | str, rows: pl.DataFrame, at: int | None = None) -> pl.DataFrame:
+        """The features for each row, by key.
+
+        Args:
+            service: The service, or its name.
+            rows: Keys, time, and what on-demand features read. Texts are read as the types of their columns.
+            at: The moment of all rows, microseconds. Absent: each row's own time, or the clock where it has none.
+
+        Returns:
+            The feature columns, one row per row.
+
+        Raises:
+            InvalidArgument: A time is in the future, or a text is no value of its column's type.
+            NotReady: A view was not materialized yet.
+        """
+        asked = self._service(service)
+        known = self._catalog.resolve(asked)
+        if known is not None:
+            rows = conform(rows, known.request)
+        rows, moments = timed(rows, None if known is None else known.time, at, self._scope.now())
+        return self._online.lookup(asked, rows, moments)
+
+    def vector(self, service: FeatureService | str, row: Mapping[str, Any], at: int | None = None) -> dict[str, Any]:
+        """The features of one row, by full name; see `online`."""
+        return self.online(service, pl.DataFrame([dict(row)]), at).row(0, named=True)
+
+    def enrich(self, service: FeatureService, rows: pl.DataFrame, now: int) -> pl.DataFrame:
+        """The rows with the service's features added, same rows, same order.
+
+        Args:
+            service: The service.
+            rows: The rows of a request; `prediction_time` (microseconds) is when each is predicted for, `now` where null.
+            now: The clock's time, microseconds.
+
+        Raises:
+            InvalidArgument: A prediction time is after `now`, or a column is missing.
+        """
+        if "prediction_time" in rows.columns:
+            at = checked(rows["prediction_time"].cast(pl.Int64).fill_null(now).to_numpy(), now)
+        else:
+            at = np.full(rows.height, now, np.int64)
+        return rows.with_columns(self._online.lookup(service, rows, at).iter_columns())
+
+    def request_schema(self, service: FeatureService) -> tuple[Column, ...]:
+        """The columns a caller must send: keys, the spine's time, and what on-demand features read.
+
+        Raises:
+            NotReady: No source has rows yet that would tell their types.
+        """
+        found = self._catalog.resolve(service)
+        if found is None:
+            raise NotReady(
+                f"the sources of feature service {service.name!r} have no rows yet", hint="Run: tidemill ingest"
+            )
+        return found.request
+
+    def materialize(self, view: FeatureView | str | None = None) -> list[Materialized]:
+        """Bring the online store up to the tables, for one view or all of those that services use."""
+        return self._online.materialize(self._served() if view is None else [self._view(view)])
+
+    def apply_rows(self, source: Source, frame: pl.DataFrame) -> int:
+        """Let the online store know of rows that just arrived, system columns included; returns how many were new to it."""
+        return self._online.apply_rows(self._served(), source, frame)
+
+    def freshness(self) -> list[Freshness]:
+        """How far the online store is, for each view that a service uses."""
+        return self._online.freshness(self._served())
+
+    # -- catalog -----------------------------------------------------------------------------------
+
+    def views(self) -> list[ViewInfo]:
+        """All feature views with their columns."""
+        return self._catalog.views()
+
+    def services(self) -> list[ServiceInfo]:
+        """All feature services with their columns."""
+        return self._catalog.services()
+
+    def validate(self, definitions: Definitions) -> None:
+        """Check definitions against the tables before they are applied; see `Catalog.validate`."""
+        Catalog(definitions, self._reader).validate()
+
+    def _served(self) -> list[FeatureView]:
+        services: list[FeatureService] = list(self._definitions.of_kind("feature_service").values())
+        return list({use.view.name: use.view for service in services for use in service.uses}.values())
+
+    def _service(self, service: FeatureService | str) -> FeatureService:
+        if isinstance(service, FeatureService):
+            return service
+        found: FeatureService = self._definitions.get("feature_service", service)
+        return found
+
+    def _view(self, view: FeatureView | str) -> FeatureView:
+        if isinstance(view, FeatureView):
+            return view
+        found: FeatureView = self._definitions.get("feature_view", view)
+        return found

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+import pytest
+from tests.features.tables import HOUR, Tables
+
+from tidemill.core.errors import InvalidArgument
+from tidemill.core.specs import aggregates as agg
+from tidemill.core.specs.definition import Definitions, collect
+from tidemill.core.specs.features import FeatureService, FeatureView, Label, on_demand
+from tidemill.core.specs.sources import Source
+from tidemill.features.catalog import Catalog
+
+
+def definitions(**changed: Any) -> Definitions:
+    trips = Source("trips", time="at", id="trip")
+    sensor = Source("sensor", time="seen")
+    state = FeatureView(lambda rows: rows.select("value"), source=sensor, keys="place", ttl="1h", owner="ada")
+    recent = FeatureView(None, source=sensor, keys="place", aggregates=[agg.last_k("value", 2, over="1h")])
+
+    @on_demand
+    def asked(rows: Any) -> Any:
+        return rows.select("distance", "kind")
+
+    service = FeatureService([state, recent, state.on(place="goal").prefix("goal_"), asked])
+    label = Label(trips, pl.col("minutes"))
+    found = {"trips": trips, "sensor": sensor, "state": state, "recent": recent, "speed": service, "minutes": label}
+    return collect([SimpleNamespace(**{**found, **changed})])  # type: ignore[list-item]
+
+
+@pytest.fixture
+def tables() -> Tables:
+    tables = Tables()
+    trips = {"trip": ["t"], "at": [HOUR], "place": ["a"], "goal": ["b"], "distance": [1], "kind": ["x"], "minutes": [3]}
+    tables.add(Source("trips", time="at"), pl.DataFrame(trips))
+    tables.add(Source("sensor", time="seen"), pl.DataFrame({"place": ["a", "a"], "seen": [0, 1], "value": [1.0, 2.0]}))
+    return tables
+
+
+def test_views_and_services_are_shown_with_their_columns(tables: Tables) -> None:
+    catalog = Catalog(definitions(), tables.reader)
+    recent, state = catalog.views()
+    assert (recent.name, recent.kind, recent.ttl, recent.services) == ("recent", "aggregates", None, ("speed",))
+    assert [(column.name, column.type) for column in recent.features] == [("recent__value_last_k2_1h", "list")]
+    assert (state.name, state.kind, state.ttl, state.owner, state.keys) == ("state", "state", HOUR, "ada", ("place",))
+    (service,) = catalog.services()
+    assert [column.name for column in service.features] == [
+        "state__value", "recent__value_last_k2_1h", "goal_state__value", "distance", "kind"
+    ]  # fmt: skip
+    assert [(column.name, column.type) for column in service.request] == [
+        ("place", "string"), ("goal", "string"), ("at", "time"), ("distance", "int64"), ("kind", "string")
+    ]  # fmt: skip
+    assert (service.views, service.on_demand) == (("state", "recent"), ("asked",))
+
+
+def test_before_anything_was_ingested_the_names_are_known_and_the_columns_not(tables: Tables) -> None:
+    catalog = Catalog(definitions(), Tables().reader)
+    assert [view.features for view in catalog.views()] == [(), ()]
+    assert [(service.features, service.request) for service in catalog.services()] == [((), ())]
+    catalog.validate()
+    del tables.versions["trips"]
+    assert Catalog(definitions(), tables.reader).services()[0].problem is None
+
+
+def test_a_spine_is_a_source_with_what_the_service_needs(tables: Tables) -> None:
+    catalog = Catalog(definitions(), tables.reader)
+    service = definitions().get("feature_service", "speed")
+    found = catalog.spine(service)
+    assert found is not None
+    assert found.name == "trips"
+    tables.add(Source("trips", time="at"), tables.scan(Source("trips")).collect().drop("kind"))
+    (shown,) = catalog.services()
+    assert shown.features == ()
+    assert "kind" in str(shown.problem)
+    with pytest.raises(InvalidArgument, match=r"no source has the columns.*'speed'.*trips: .*kind"):
+        catalog.spine(service)
+
+
+def test_definitions_are_checked_against_the_rows(tables: Tables) -> None:
+    Catalog(definitions(), tables.reader).validate()
+    sensor = Source("sensor", time="seen")
+    shifted = FeatureView(
+        lambda rows: rows.select(pl.col("value").shift(1)), source=sensor, keys="place", name="shifted"
+    )
+    with pytest.raises(InvalidArgument, match="'shifted' gives other values"):
+        Catalog(definitions(shifted=shifted), tables.reader).validate()
+    text = FeatureView(None, source=sensor, keys="place", aggregates=[agg.mean("place")], name="text")
+    with pytest.raises(InvalidArgument, match=r"mean.*String"):
+        Catalog(definitions(text=text), tables.reader).validate()
+    twice = FeatureView(None, source=sensor, keys="place", aggregates=[agg.count("value")] * 2, name="twice")
+    with pytest.raises(InvalidArgument, match="two features 'value_count_lifetime'"):
+        Catalog(definitions(twice=twice), tables.reader).validate()
