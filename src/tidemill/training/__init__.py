@@ -1,0 +1,1 @@
+"""Developing models: search, evaluation, and the gate to champion."""
