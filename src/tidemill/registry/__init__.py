@@ -1,0 +1,1 @@
+"""Models: versions, aliases with their history, signatures and file formats."""
