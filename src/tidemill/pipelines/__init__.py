@@ -1,0 +1,1 @@
+"""Pipelines: running a traced graph of steps, with a cache that can explain itself."""
