@@ -1,0 +1,1 @@
+"""Codecs: the languages clients speak, each over the same data plane."""
