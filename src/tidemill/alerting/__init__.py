@@ -1,0 +1,1 @@
+"""Alerts, notifications, and when to retrain."""

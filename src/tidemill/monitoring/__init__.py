@@ -1,0 +1,1 @@
+"""Capture, labels, windows, drift, performance and evidence."""
