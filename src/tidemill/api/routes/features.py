@@ -1,0 +1,50 @@
+"""`/features`: what features exist, and their values by key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import polars as pl
+from litestar import get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+
+from tidemill.core.errors import InvalidArgument
+from tidemill.core.times import to_micros
+from tidemill.features.catalog import ServiceInfo, ViewInfo
+from tidemill.platform import Platform
+
+
+class FeatureQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Keys, and what on-demand features read; `at` is ISO text or microseconds, now when absent."""
+
+    rows: list[dict[str, Any]]
+    at: int | str | None = None
+
+
+class FeatureCatalog(msgspec.Struct, frozen=True, kw_only=True):
+    """Feature views and services."""
+
+    views: list[ViewInfo]
+    services: list[ServiceInfo]
+
+
+@get("/features", sync_to_thread=True, summary="Feature views and services")
+def catalog(platform: NamedDependency[Platform]) -> FeatureCatalog:
+    """What features exist and who uses them."""
+    return FeatureCatalog(views=platform.features.views(), services=platform.features.services())
+
+
+@post("/features/{service:str}", sync_to_thread=True, status_code=200, summary="Feature vectors by key")
+def vectors(
+    platform: NamedDependency[Platform], service: FromPath[str], data: JSONBody[FeatureQuery]
+) -> list[dict[str, Any]]:
+    """The features of each row as of one moment, in the order of the rows."""
+    if not data.rows:
+        raise InvalidArgument("rows is empty", expected="at least one row of keys")
+    at = None if data.at is None else to_micros(data.at)
+    return platform.features.online(service, pl.DataFrame(data.rows, infer_schema_length=None), at).to_dicts()
+
+
+HANDLERS: list[Any] = [catalog, vectors]

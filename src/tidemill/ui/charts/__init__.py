@@ -1,0 +1,1 @@
+"""Charts as SVG text: pure functions, with titles and links, readable without scripts."""
