@@ -1,0 +1,1 @@
+../src/tidemill/demo/late_flights.py
