@@ -1,0 +1,1 @@
+"""How fast Tidemill is, beside the least that has to be done anyway. `python -m bench --help`."""
