@@ -31,6 +31,7 @@ class ViewRows:
         carried: Keys, times and id taken from the source's row, by position.
         kept: Keys, times and id taken from the transform's output.
         reads: The columns of the source that all this needs.
+        unique_ids: Whether no id comes twice in the source's rows, so that nothing has to look for repeated events.
     """
 
     view: FeatureView
@@ -40,6 +41,7 @@ class ViewRows:
     carried: tuple[str, ...]
     kept: tuple[str, ...]
     reads: tuple[str, ...]
+    unique_ids: bool = False
 
     @property
     def key_types(self) -> dict[str, pl.DataType]:
@@ -48,8 +50,8 @@ class ViewRows:
 
     @property
     def event_id(self) -> tuple[str, ...]:
-        """Columns that name an event, so that a repeated one counts once; empty for a view without aggregates."""
-        return self.view.source.id_columns if self.view.is_windowed else ()
+        """Columns that name an event, where a repeated one must count once (R11)."""
+        return _event_id(self.view, self.unique_ids)
 
     def derive(self, rows: pl.LazyFrame) -> tuple[pl.DataFrame, Mapping[str, int]]:
         """The view's rows.
@@ -91,12 +93,13 @@ class ViewRows:
         return base.filter(~found.select(pl.any_horizontal(pl.all())).to_series()), failed
 
 
-def view_rows(view: FeatureView, source: pl.Schema) -> ViewRows:
+def view_rows(view: FeatureView, source: pl.Schema, *, unique_ids: bool = False) -> ViewRows:
     """Work out how a view's rows come out of its source, without reading any.
 
     Args:
         view: The view.
         source: The columns of the source's table, system columns included.
+        unique_ids: Whether no id comes twice in the source's rows.
 
     Raises:
         InvalidArgument: A key is missing, or the transform goes not row by row and does not keep keys and times.
@@ -105,7 +108,7 @@ def view_rows(view: FeatureView, source: pl.Schema) -> ViewRows:
     """
     traced = trace(view, source, _what(view))
     _check_columns(view, source, traced.schema)
-    needed = [*view.key_columns, *SYSTEM_COLUMNS, *(view.source.id_columns if view.is_windowed else ())]
+    needed = [*view.key_columns, *SYSTEM_COLUMNS, *_event_id(view, unique_ids)]
     if traced.row_wise:
         # A key the transform made or changed is meant; the times are the row's own.
         kept = tuple(name for name in needed if name in traced.schema and name not in SYSTEM_COLUMNS)
@@ -117,7 +120,13 @@ def view_rows(view: FeatureView, source: pl.Schema) -> ViewRows:
     read = reads(view, source, list(dict.fromkeys([*kept, *inputs])), _what(view))
     checked = [name for check in view.checks for name in _checked_columns(check)]
     asked = {*read, *carried, *checked}
-    return ViewRows(view, source, traced.schema, inputs, carried, kept, tuple(n for n in source.names() if n in asked))
+    used = tuple(name for name in source.names() if name in asked)
+    return ViewRows(view, source, traced.schema, inputs, carried, kept, used, unique_ids)
+
+
+def _event_id(view: FeatureView, unique_ids: bool) -> tuple[str, ...]:
+    # A state view answers with the newest report of an event anyway.
+    return view.source.id_columns if view.is_windowed and not unique_ids else ()
 
 
 def _what(view: FeatureView) -> str:

@@ -61,7 +61,9 @@ class Features:
         self, service: FeatureService | str, spine: pl.DataFrame, time: str, *, known_at: bool = False
     ) -> pl.DataFrame:
         """The features for each row of a frame, as of its time; see `offline_features`."""
-        return offline_features(self._service(service), spine, time, self._reader.newest, known_at)
+        return offline_features(
+            self._service(service), spine, time, self._reader.newest, known_at, self._reader.unique_ids
+        )
 
     # -- online ------------------------------------------------------------------------------------
 

@@ -48,11 +48,13 @@ class SourceReader:
         scan: The rows of a version; None means the newest.
         version: The newest version; None before anything was ingested.
         watermark: The latest event time, microseconds; None before anything was ingested.
+        unique_ids: Whether no id comes twice in a source's rows.
     """
 
     scan: Scan
     version: Callable[[Source], int | None]
     watermark: Callable[[Source], int | None]
+    unique_ids: bool = False
 
     def newest(self, source: Source) -> pl.LazyFrame:
         """The rows of the newest version."""
@@ -114,7 +116,10 @@ class TrainingSets:
         pinned = _Pinned(self._reader, service, spine, label)
         rows, counts = _spine_rows(pinned, spine, label, end, None if since is None else _moment(since))
         own = pl.Schema({n: t for n, t in rows.schema.items() if n not in (LABEL, *SYSTEM_COLUMNS)})
-        plan = plan_service(service, lambda source: pinned.read(source).collect_schema(), own, str(spine.time))
+        plan = plan_service(
+            service, lambda source: pinned.read(source).collect_schema(), own, str(spine.time),
+            unique_ids=self._reader.unique_ids,
+        )  # fmt: skip
         frame = planned_features(
             plan,
             rows,
