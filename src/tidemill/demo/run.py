@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 PIPELINE = "late_flight_pipeline"
-SLICE_HOURS = 6
+SLICE_HOURS = 12
 """So many hours at a time: landings and weather arrive, then the flights of those hours are asked for."""
 
 _SETTINGS = """\
