@@ -94,8 +94,7 @@ def test_d1_a_late_event_counts_in_a_sliding_window(tmp_path: Path) -> None:
 
 def test_d2_a_late_event_counts_in_a_tumbling_window(tmp_path: Path) -> None:
     events = [(clock("21:40"), 1), (clock("21:50"), 1), (clock("21:45"), 100), (clock("21:51"), 1)]
-    # An hour cut at whole hours, of which only the last whole one is closed.
-    closed = agg.sum("value", over="1h", hop="1h", mode="hopping", name="closed")
+    closed = agg.sum("value", over="1h", mode="tumbling", name="closed")
     answers = Answers(tmp_path, windowed(agg.sum("value", over="1h", name="so_far"), closed), events)
     seen = []
     for at, _ in events:

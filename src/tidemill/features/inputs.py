@@ -10,6 +10,7 @@ import polars as pl
 from tidemill.core.errors import InvalidArgument, unknown
 from tidemill.core.specs.aggregates import Aggregate
 from tidemill.core.specs.features import FeatureView
+from tidemill.features.transforms import resolved
 
 
 def with_inputs(view: FeatureView) -> Callable[[Any], Any]:
@@ -40,6 +41,7 @@ def check_inputs(view: FeatureView, schema: pl.Schema) -> None:
     Raises:
         NotFound: A column is missing.
         InvalidArgument: A filter is not true or false, or a category is of another type than its column.
+        UserCodeError: A filter does not fit its columns.
     """
     for aggregate in view.aggregates:
         named = {"column to aggregate": [aggregate.column], "column of a filter": [], "column of categories": []}
@@ -58,7 +60,8 @@ def check_inputs(view: FeatureView, schema: pl.Schema) -> None:
 def _check_condition(view: FeatureView, aggregate: Aggregate, schema: pl.Schema) -> None:
     if aggregate.where is None:
         return
-    found = pl.LazyFrame(schema=schema).select(aggregate.where.expression).collect_schema().dtypes()
+    filtered = pl.LazyFrame(schema=schema).select(aggregate.where.expression)
+    found = resolved(filtered.collect, f"a filter of feature view {view.name!r}", schema).dtypes
     if found != [pl.Boolean()]:
         raise InvalidArgument(
             f"a filter of feature view {view.name!r} gives {', '.join(map(str, found))}",

@@ -29,26 +29,32 @@ def period_starts(unit: Unit, tz: str, low: int, high: int) -> Ints:
     Args:
         unit: The period.
         tz: The place.
-        low: The first moment, microseconds.
+        low: The first moment, microseconds; before the year 2 there are no periods.
         high: The last.
-
-    Raises:
-        InvalidData: A moment is outside the years 2 to 9997.
     """
     # Where it is not this year in UTC, it is within the two days by which clocks may differ.
-    parts = [_starts(unit, tz, block) for block in range(_block(low - SHIFTS), _block(high + SHIFTS) + 1)]
-    return np.unique(np.concatenate(parts))
+    first, last = _block(low - SHIFTS), _block(high + SHIFTS)
+    return np.unique(np.concatenate([_starts(unit, tz, block) for block in range(first, last + 1)]))
 
 
 def calendar_times(window: CalendarWindow, t: Ints) -> tuple[Ints, Ints]:
-    """The start and end of a calendar window at each moment."""
+    """The start and end of a calendar window at each moment.
+
+    Raises:
+        InvalidData: A moment is outside the years 3 to 9997, where calendars end.
+    """
     if not len(t):
         return t, t
     low, high = int(t.min()), int(t.max())
+    for moment in (low, high):
+        if not _at(_FIRST + 1) <= moment < _at(_LAST + 1):
+            raise InvalidData(f"a calendar window is asked for at {moment} microseconds",
+                              expected=f"a time in the years {_FIRST + 1} to {_LAST}")  # fmt: skip
     starts = period_starts(window.unit, window.tz, low - window.reach, high)
     current = np.searchsorted(starts, t, side="right") - 1
     end = starts[current] if window.complete else t
-    return starts[current - (window.last if window.complete else window.last - 1)], end
+    begun = current - (window.last if window.complete else window.last - 1)
+    return starts[np.maximum(begun, 0)], end  # of more periods than there are: from the first on
 
 
 def _at(year: int) -> int:
@@ -56,12 +62,7 @@ def _at(year: int) -> int:
 
 
 def _block(moment: int) -> int:
-    if not _at(_FIRST) <= moment < _at(_LAST + 1):
-        raise InvalidData(
-            f"a calendar window is asked for at {moment} microseconds",
-            expected=f"a time in the years {_FIRST} to {_LAST}",
-        )
-    return to_datetime(moment).year // YEARS
+    return to_datetime(max(_at(_FIRST), min(moment, _at(_LAST + 1) - 1))).year // YEARS
 
 
 @lru_cache(maxsize=256)
