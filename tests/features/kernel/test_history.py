@@ -51,7 +51,7 @@ hopped = st.builds(
     st.integers(1, 7),
     st.sampled_from([0, 0, 2, 5]),
 )
-tumbling = st.builds(lambda size, offset: Window(size, "tumbling", size, offset), st.integers(1, 9), st.integers(0, 2))
+tumbling = st.builds(lambda size, offset: Window(size, "tumbling", offset=offset), st.integers(1, 9), st.integers(0, 2))
 # Midnight of 1970-01-01 UTC is in the middle of the times, and begins a day, a month, a quarter and a year.
 periods = st.builds(CalendarWindow, st.sampled_from(["day", "week", "month", "quarter", "year"]), st.just("UTC"),
                     st.integers(1, 2), st.booleans())  # fmt: skip

@@ -164,8 +164,7 @@ def _window(what: str, size: Any, options: Options) -> AnyWindow:
         if micros is None or hop is not None:
             raise InvalidArgument(f"{what} has tumbling windows {'of no length' if micros is None else 'with a hop'}",
                                   expected='over="24h", mode="tumbling"')  # fmt: skip
-        step = micros
-    if kind != "exact" and step <= 0:
+    elif kind != "exact" and step <= 0:
         raise InvalidArgument(f"{what} has mode {kind!r} without a hop", expected='hop="5m"')
     return Window(micros, kind, step, offset)
 

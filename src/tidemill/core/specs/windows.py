@@ -23,12 +23,16 @@ SHIFTS = 2 * _DAY
 
 @dataclass(frozen=True)
 class Window:
-    """One window, in microseconds. `size` None means everything before the end."""
+    """One window, in microseconds. `size` None means everything before the end; tumbling windows hop by their size."""
 
     size: int | None
     mode: str = "exact"
     hop: int = 0
     offset: int = 0
+
+    def __post_init__(self) -> None:
+        if self.mode == "tumbling":
+            object.__setattr__(self, "hop", self.size)
 
     @property
     def label(self) -> str:

@@ -133,7 +133,7 @@ class Values:
             return Ranges(self, bounds.start, bounds.end, length)
         return Ranges(self, self._before[bounds.start], self._before[bounds.end], length)
 
-    @property
+    @cached_property
     def event(self) -> Ints:
         """The event time of each value."""
         return self._event if self._present is None else self._event[self._present]

@@ -34,7 +34,7 @@ def period_starts(unit: Unit, tz: str, low: int, high: int) -> Ints:
     """
     # Where it is not this year in UTC, it is within the two days by which clocks may differ.
     first, last = _block(low - SHIFTS), _block(high + SHIFTS)
-    return np.unique(np.concatenate([_starts(unit, tz, block) for block in range(first, last + 1)]))
+    return _joined(unit, tz, first, last)
 
 
 def calendar_times(window: CalendarWindow, t: Ints) -> tuple[Ints, Ints]:
@@ -65,13 +65,18 @@ def _block(moment: int) -> int:
     return to_datetime(max(_at(_FIRST), min(moment, _at(_LAST + 1) - 1))).year // YEARS
 
 
+@lru_cache(maxsize=32)
+def _joined(unit: Unit, tz: str, first: int, last: int) -> Ints:
+    found = np.unique(np.concatenate([_starts(unit, tz, block) for block in range(first, last + 1)]))
+    found.flags.writeable = False
+    return found
+
+
 @lru_cache(maxsize=256)
 def _starts(unit: Unit, tz: str, block: int) -> Ints:
     zone = ZoneInfo(tz)
     first, after = max(block * YEARS, _FIRST), min((block + 1) * YEARS, _LAST + 1)
-    found = np.array([_begin(day, zone) for day in _first_days(unit, first, after)], np.int64)
-    found.flags.writeable = False
-    return found
+    return np.array([_begin(day, zone) for day in _first_days(unit, first, after)], np.int64)
 
 
 def _first_days(unit: Unit, first: int, after: int) -> list[date]:

@@ -8,6 +8,7 @@ values and n ranges. Sums never subtract one prefix from another, so a huge valu
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -104,18 +105,19 @@ def range_decayed_means(values: Floats, event: Ints, half_life: float, start: In
         [2.0]
     """
     finite = np.where(np.isfinite(values), values, 0.0)
-    times = event.astype(np.float64) / half_life
+    # Microseconds of three centuries are exact in a float, and so are their differences.
+    leaves = (event.astype(np.float64), np.ones(len(values)), finite)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        mean = _fold((times, np.ones(len(values)), finite), start, end, _merge_decayed)[2]
+        mean = _fold(leaves, start, end, partial(_merge_decayed, half_life))[2]
         # What is not finite spreads through its ranges, whatever little it weighs.
         return mean + range_sums(np.where(np.isfinite(values), 0.0, values), start, end)
 
 
-def _merge_decayed(a: Parts, b: Parts) -> Parts:
-    """Parts: newest time in half-lives, sum of weights relative to it, mean."""
+def _merge_decayed(half_life: float, a: Parts, b: Parts) -> Parts:
+    """Parts: newest time, sum of weights relative to it, mean."""
     newest = np.where(a[1] == 0, b[0], np.maximum(a[0], b[0]))
-    mine = np.where(a[1] == 0, 0.0, a[1] * np.exp2(a[0] - newest))
-    theirs = b[1] * np.exp2(b[0] - newest)
+    mine = np.where(a[1] == 0, 0.0, a[1] * np.exp2((a[0] - newest) / half_life))
+    theirs = b[1] * np.exp2((b[0] - newest) / half_life)
     weight = mine + theirs
     return newest, weight, np.where(mine == 0, b[2], a[2] + (b[2] - a[2]) * (theirs / weight))
 
