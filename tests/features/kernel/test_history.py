@@ -8,10 +8,11 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.features.agreement import ARGUMENTS, NUMERIC, agree, of_oracle, tolerance, windows
 
 from tidemill.core.errors import InvalidArgument, InvalidData
 from tidemill.core.specs.aggregates import OPERATIONS, Aggregate
-from tidemill.core.specs.windows import AnyWindow, CalendarWindow, Window
+from tidemill.core.specs.windows import AnyWindow, Window
 from tidemill.features.kernel import visibility
 from tidemill.features.kernel.history import History
 from tidemill.testing import oracle
@@ -30,10 +31,6 @@ VALUES: dict[str, tuple[st.SearchStrategy[Any], pl.DataType]] = {
     "bool": (st.none() | st.booleans(), pl.Boolean()),
     "text": (st.none() | st.sampled_from(["", "x", "y", "zz"]), pl.String()),
 }
-NUMERIC = ("sum", "mean", "stddev_samp", "stddev_pop", "var_samp", "var_pop", "sum_rate", "ewma", "median",
-           "approx_quantile")  # fmt: skip
-ARGUMENTS = {"rate": (1e6,), "sum_rate": (1,), "ewma": (3.0,), "approx_quantile": (0.7, 0.01, 3),
-             "approx_unique_count": (12,)}  # fmt: skip
 
 
 @st.composite
@@ -44,18 +41,6 @@ def histories(draw: st.DrawFn, kind: str) -> list[oracle.Row]:
     return [oracle.Row(k, e, n, s, v, i) for (k, e, n, v, i), s in zip(drawn, seqs, strict=True)]
 
 
-hopped = st.builds(
-    lambda size, mode, hop, offset: Window(size, mode, 0 if mode == "exact" else hop, offset),
-    st.none() | st.integers(1, 15),
-    st.sampled_from(["exact", "sawtooth", "hopping"]),
-    st.integers(1, 7),
-    st.sampled_from([0, 0, 2, 5]),
-)
-tumbling = st.builds(lambda size, offset: Window(size, "tumbling", offset=offset), st.integers(1, 9), st.integers(0, 2))
-# Midnight of 1970-01-01 UTC is in the middle of the times, and begins a day, a month, a quarter and a year.
-periods = st.builds(CalendarWindow, st.sampled_from(["day", "week", "month", "quarter", "year"]), st.just("UTC"),
-                    st.integers(1, 2), st.booleans())  # fmt: skip
-windows: st.SearchStrategy[AnyWindow] = hopped | tumbling | periods
 questions = st.lists(st.tuples(keys, times), max_size=12)
 
 
@@ -78,18 +63,6 @@ def frame(rows: list[oracle.Row], dtype: pl.DataType) -> pl.DataFrame:
 def asked(spine: list[tuple[tuple[Any, Any], int]]) -> tuple[pl.DataFrame, np.ndarray[Any, Any]]:
     data = {"k": [key[0] for key, _ in spine], "j": [key[1] for key, _ in spine]}
     return pl.DataFrame(data, schema={"k": pl.Int64, "j": pl.String}), np.array([t for _, t in spine], np.int64)
-
-
-def agree(got: Any, expected: Any, scale: float = 0.0) -> bool:
-    if isinstance(expected, float) and isinstance(got, float):
-        if math.isnan(expected):
-            return math.isnan(got)
-        return got == expected or abs(got - expected) <= 1e-9 * abs(expected) + scale
-    if isinstance(got, int) and isinstance(expected, int) and scale and expected:
-        return abs(got - expected) <= scale
-    if isinstance(expected, list):
-        return isinstance(got, list) and len(got) == len(expected) and all(map(agree, got, expected))
-    return type(got) is type(expected) and bool(got == expected)
 
 
 @given(rows=histories("float"), spine=questions, ttl=st.sampled_from([0, 3]), delay=st.sampled_from([0, 2]),
@@ -127,33 +100,11 @@ def test_every_aggregate_is_the_one_the_oracle_finds(
     assert found.columns == operations
     for name in operations:
         for (key, t), got in zip(spine, found[name].to_list() if spine else [], strict=True):
-            options = oracle_options(window)
+            options = of_oracle(window)
             expected = oracle.aggregate(rows, key, t, name, k=k, delay=delay, known=known, once=once,
                                         arguments=ARGUMENTS.get(name, ()), **options)  # fmt: skip
             inside = oracle.aggregate(rows, key, t, "first_k", k=99, delay=delay, known=known, once=once, **options)
             assert agree(got, expected, tolerance(name, inside, expected)), (name, key, t, got, expected)
-
-
-def oracle_options(window: AnyWindow) -> dict[str, Any]:
-    if isinstance(window, CalendarWindow):
-        return {"size": None, "periods": oracle.Periods(window.unit, window.tz, window.last, window.complete)}
-    return {"size": window.size, "mode": window.mode, "hop": window.hop, "offset": window.offset}
-
-
-def tolerance(operation: str, values: list[Any], expected: Any) -> float:
-    """How far from the oracle an answer may be, besides 1e-9 of it.
-
-    A sum: a unit in the last place of the largest value. A decayed mean: a few. A quantile of more values than are kept: its
-    relative error. A HyperLogLog of 4096 registers and so few values: some that share a register.
-    """
-    if operation == "approx_unique_count":
-        return 2.0
-    if operation not in NUMERIC or not all(map(math.isfinite, values)):
-        return 0.0
-    if operation == "approx_quantile":
-        return 0.01 * abs(expected) if len(values) > ARGUMENTS[operation][2] else 0.0
-    largest = max((abs(float(value)) for value in values), default=0.0)
-    return largest * {"sum": 4e-16, "mean": 4e-16, "sum_rate": 4e-16, "ewma": 1e-14}.get(operation, 0.0)
 
 
 def windowed(values: list[Any], operation: str, dtype: Any = None) -> Any:

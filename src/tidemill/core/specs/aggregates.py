@@ -186,7 +186,11 @@ def _condition(what: str, options: Options) -> Condition | None:
         raise InvalidArgument(
             f"{what} has where={expression!r}", expected='a Polars expression such as pl.col("amount") > 0'
         )
-    return Condition(expression.meta.serialize(format="json"), expression)
+    text = expression.meta.serialize(format="json")
+    if '{"AnonymousFunction"' in text:
+        raise InvalidArgument(f"{what} has a filter that calls a Python function", expected="Polars expressions only",
+                              hint="Make a boolean column of it in the view's transform, and filter by that")  # fmt: skip
+    return Condition(text, expression)
 
 
 def _categories(what: str, options: Options) -> tuple[str | None, tuple[str | int, ...]]:
