@@ -24,6 +24,7 @@ from tidemill.core.specs import aggregates as agg
 from tidemill.core.specs.features import FeatureService, FeatureView, on_demand
 from tidemill.core.specs.sources import Source
 from tidemill.core.specs.windows import calendar
+from tidemill.core.times import to_micros
 from tidemill.features.offline import offline_features
 from tidemill.features.online import Online
 from tidemill.stores.online.lmdb import LmdbOnline
@@ -404,6 +405,36 @@ def test_freshness_and_trim(bench: Bench) -> None:
     bench.online = Online(Scope("p", "me", ManualClock(NOW + 2 * HOUR)), read=bench.read,
                           store=bench.store)  # fmt: skip
     assert bench.online.freshness([watched])[0].stale
+
+
+def test_days_of_a_calendar_and_what_is_forgotten(bench: Bench) -> None:
+    start, stop = to_micros("1969-12-20"), to_micros("1970-01-05")
+    winter = [(at, "1970") for at in range(start, stop, HOUR)]
+    spring = [(at, "2024") for at in range(to_micros("2024-03-25"), to_micros("2024-04-04"), HOUR)]
+    rows = winter + spring
+    bench.add(
+        weather, stamped({"place": [place for _, place in rows], "temp": [1.0] * len(rows)}, [at for at, _ in rows])
+    )
+    days = [calendar("day", "Europe/Berlin"), calendar("day", "Europe/Berlin", complete=True),
+            calendar("week", "Europe/Berlin"), calendar("month", "Europe/Berlin", complete=True)]  # fmt: skip
+    view = FeatureView(None, source=weather, keys="place", aggregates=[agg.count("temp", over=days)], name="v")
+    service = FeatureService([view], name="s")
+    bench.online.materialize([view])
+    noon = ["2024-03-31T12:00+02:00", "2024-04-01T12:00+02:00", "2024-04-02T00:00+02:00", "1970-01-01T12:00+01:00"]
+    asked = pl.DataFrame({"place": ["2024", "2024", "2024", "1970"]})
+    t = np.array([to_micros(text) for text in noon])
+    found = bench.online.lookup(service, asked, t)
+    same(found, bench.offline(service, asked, t.tolist()))
+    # Today so far, yesterday, this week so far, last month; the rows of 2024 begin at 1 o'clock of Monday in Berlin.
+    assert found.rows() == [
+        (11, 24, 6 * 24 + 10, 0),  # clocks went from 2 to 3 in the morning
+        (12, 23, 12, 6 * 24 + 22),
+        (0, 24, 24, 6 * 24 + 22),
+        (12, 24, 84, 11 * 24 + 23),
+    ]
+    bench.online = Online(Scope("p", "me", ManualClock(int(t[2]))), read=bench.read, store=bench.store)
+    assert bench.online.trim([view], lateness=0) == len(winter) - 1  # all but the newest of its key
+    assert bench.online.lookup(service, asked[:3], t[:3]).rows() == found.rows()[:3]
 
 
 # -- requests --------------------------------------------------------------------------------------
