@@ -141,6 +141,6 @@ def earliest(rows: ViewRows, t: Ints) -> int | None:
         return int(shifted(t, -view.ttl_micros)[0]) if view.ttl_micros else None
     windows = [window for aggregate in view.aggregates for window in aggregate.windows]
     # A repeated event counts at its first report, which may lie before every window.
-    if rows.event_id or any(window.size is None for window in windows):
+    if rows.event_id or any(window.reach is None for window in windows):
         return None
     return min(int(window_times(window, t).start[0]) for window in windows)

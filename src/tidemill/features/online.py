@@ -301,7 +301,7 @@ def _reach(view: FeatureView) -> int | None:
     reach = 0
     for aggregate in view.aggregates:
         for window in aggregate.windows:
-            if window.size is None:
+            if window.reach is None:
                 return None
-            reach = max(reach, window.size + window.offset + 2 * window.hop)
+            reach = max(reach, window.reach)
     return reach + view.source.delay_micros

@@ -122,7 +122,7 @@ def _features(view: FeatureView, rows: ViewRows) -> Iterator[tuple[str, pl.DataT
     if not view.is_windowed:
         yield from ((name, rows.schema[name]) for name in rows.inputs)
     for aggregate in view.aggregates:
-        dtype = result_type(aggregate, rows.schema[aggregate.column])
+        dtype = result_type(aggregate, rows.schema[aggregate.input])
         yield from ((feature, dtype) for feature, _ in aggregate.features())
 
 

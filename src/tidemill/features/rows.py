@@ -13,6 +13,7 @@ from tidemill.core.specs.checks import Check
 from tidemill.core.specs.features import FeatureView
 from tidemill.core.specs.sources import SYSTEM_COLUMNS
 from tidemill.data.quality import failing
+from tidemill.features.inputs import check_inputs, with_inputs
 from tidemill.features.transforms import call, reads, resolved, trace
 
 SAMPLE_ROWS = 64
@@ -26,7 +27,7 @@ class ViewRows:
     Args:
         view: The view.
         source: The columns of the source's table, system columns included.
-        schema: The columns the transform returns.
+        schema: The columns the transform returns, and the inputs of aggregates over some of the rows.
         inputs: The columns the view needs of the transform: its features, or the inputs of its aggregates.
         carried: Keys, times and id taken from the source's row, by position.
         kept: Keys, times and id taken from the transform's output.
@@ -71,7 +72,7 @@ class ViewRows:
         base, failed = self._checked(base)
         absent = [pl.lit(None, dtype).alias(name) for name, dtype in self.source.items() if name not in base.columns]
         whole = base.lazy().with_columns(absent).select(self.source.names())
-        out = call(self.view, whole, _what(self.view), self.source)
+        out = call(with_inputs(self.view), whole, _what(self.view), self.source)
         wanted = list(dict.fromkeys([*self.kept, *self.inputs]))
         taken: pl.DataFrame = resolved(lambda: out.select(wanted).collect(), _what(self.view), self.source)
         if not self.carried:
@@ -117,11 +118,13 @@ def view_rows(view: FeatureView, source: pl.Schema, *, unique_ids: bool = False)
         kept, carried = tuple(dict.fromkeys(needed)), ()
         _check_kept(view, kept, traced.schema)
     inputs = _inputs(view, traced.schema)
-    read = reads(view, source, list(dict.fromkeys([*kept, *inputs])), _what(view))
+    whole = with_inputs(view)
+    schema = trace(whole, source, _what(view)).schema
+    read = reads(whole, source, list(dict.fromkeys([*kept, *inputs])), _what(view))
     checked = [name for check in view.checks for name in _checked_columns(check)]
     asked = {*read, *carried, *checked}
     used = tuple(name for name in source.names() if name in asked)
-    return ViewRows(view, source, traced.schema, inputs, carried, kept, used, unique_ids)
+    return ViewRows(view, source, schema, inputs, carried, kept, used, unique_ids)
 
 
 def _event_id(view: FeatureView, unique_ids: bool) -> tuple[str, ...]:
@@ -137,9 +140,7 @@ def _check_columns(view: FeatureView, source: pl.Schema, schema: pl.Schema) -> N
     for key in view.key_columns:
         if key not in schema and key not in source:
             raise unknown(f"key of feature view {view.name!r} in source {view.source.name!r}", key, source.names())
-    for aggregate in view.aggregates:
-        if aggregate.column not in schema:
-            raise unknown(f"column to aggregate in feature view {view.name!r}", aggregate.column, schema.names())
+    check_inputs(view, schema)
     for check in view.checks:
         if check.rule == "unique":
             raise InvalidArgument(f"{check.label} is not a check of single rows", hint="Put it on the source")
@@ -164,7 +165,7 @@ def _check_kept(view: FeatureView, kept: tuple[str, ...], schema: pl.Schema) -> 
 
 def _inputs(view: FeatureView, schema: pl.Schema) -> tuple[str, ...]:
     if view.is_windowed:
-        return tuple(dict.fromkeys(aggregate.column for aggregate in view.aggregates))
+        return tuple(dict.fromkeys(aggregate.input for aggregate in view.aggregates))
     source = view.source
     hidden = {*view.key_columns, source.time, source.created, *source.id_columns, *SYSTEM_COLUMNS}
     features = tuple(name for name in schema.names() if name not in hidden)

@@ -48,6 +48,21 @@ def test_spreads() -> None:
         assert found == pytest.approx(float(exact), rel=1e-10, abs=1e-10)
 
 
+@pytest.mark.parametrize("half_life", [300, 10**6, 10**12])
+def test_decayed_means(half_life: int) -> None:
+    values = random.normal(size=SIZE) + 3
+    event = 1_700_000_000_000_000 + np.cumsum(random.integers(0, 2000, SIZE))
+    found = ranges.range_decayed_means(values, event, half_life, start, end)
+    for answer, a, b in zip(found, start, end, strict=True):
+        weights = [2.0 ** -((int(event[b - 1]) - int(e)) / half_life) for e in event[a:b]]
+        if weights:
+            expected = math.fsum(w * v for w, v in zip(weights, values[a:b], strict=True)) / math.fsum(weights)
+            assert answer == pytest.approx(expected, rel=1e-12)
+    assert ranges.range_decayed_means(np.full(SIZE, 100.1), event, half_life, start, end)[start < end].tolist() == [
+        100.1
+    ] * len(FULL)
+
+
 @pytest.mark.parametrize("largest", [False, True])
 def test_extremes(largest: bool) -> None:
     for values in (random.normal(size=SIZE), random.integers(-99, 99, SIZE)):

@@ -61,7 +61,7 @@ class FeatureView(Definition):
                  known_at: bool = False, target: Duration | None = None, name: str | None = None,
                  owner: str | None = None, description: str | None = None, tags: Sequence[str] = ()) -> None:  # fmt: skip
         values = {
-            "transform": transform, "source": source, "keys": keys, "ttl": ttl, "aggregates": tuple(aggregates),
+            "transform": transform, "source": source, "keys": keys, "ttl": ttl, "aggregates": _each(aggregates),
             "checks": tuple(checks), "known_at": known_at, "target": target, "label": name, "owner": owner,
             "description": description, "tags": tuple(tags),
         }  # fmt: skip
@@ -131,6 +131,12 @@ class FeatureView(Definition):
             "known_at": self.known_at,
             "target": None if self.target is None else parse_duration(self.target),
         }
+
+
+def _each(aggregates: Sequence[Any]) -> tuple[Any, ...]:
+    """Aggregates by category one by one; what is no aggregate is left for the check."""
+    split = [item.split() if isinstance(item, Aggregate) else (item,) for item in aggregates]
+    return tuple(part for parts in split for part in parts)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ values and n ranges. Sums never subtract one prefix from another, so a huge valu
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -86,6 +87,39 @@ def _merge_spreads(a: Parts, b: Parts) -> Parts:
     squares = a[3] + b[3] + delta * delta * (a[0] * share)
     empty = a[0] == 0
     return count, np.where(empty, b[1], mean), np.where(empty, b[2], rest), np.where(empty, b[3], squares)
+
+
+def range_decayed_means(values: Floats, event: Ints, half_life: float, start: Ints, end: Ints) -> Floats:
+    """Means of ranges with weights that halve with every half-life of age, relative to the newest of the range.
+
+    Args:
+        values: The values.
+        event: When each happened, microseconds.
+        half_life: Microseconds.
+        start: First positions.
+        end: Positions after the last.
+
+    Example:
+        >>> values, event = np.array([4.0, 1.0]), np.array([0, 10])
+        >>> range_decayed_means(values, event, 10, np.array([0]), np.array([2])).tolist()
+        [2.0]
+    """
+    finite = np.where(np.isfinite(values), values, 0.0)
+    # Microseconds of three centuries are exact in a float, and so are their differences.
+    leaves = (event.astype(np.float64), np.ones(len(values)), finite)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        mean = _fold(leaves, start, end, partial(_merge_decayed, half_life))[2]
+        # What is not finite spreads through its ranges, whatever little it weighs.
+        return mean + range_sums(np.where(np.isfinite(values), 0.0, values), start, end)
+
+
+def _merge_decayed(half_life: float, a: Parts, b: Parts) -> Parts:
+    """Parts: newest time, sum of weights relative to it, mean."""
+    newest = np.where(a[1] == 0, b[0], np.maximum(a[0], b[0]))
+    mine = np.where(a[1] == 0, 0.0, a[1] * np.exp2((a[0] - newest) / half_life))
+    theirs = b[1] * np.exp2((b[0] - newest) / half_life)
+    weight = mine + theirs
+    return newest, weight, np.where(mine == 0, b[2], a[2] + (b[2] - a[2]) * (theirs / weight))
 
 
 def range_int_sums(values: Ints, start: Ints, end: Ints) -> tuple[Ints, NDArray[np.bool_]]:
