@@ -21,6 +21,9 @@ from tidemill.features.transforms import call, resolved
 Read = Callable[[Source], pl.LazyFrame]
 """The rows of a source's table: its columns, `event_ts`, `created_ts` and `ingest_seq`."""
 
+UNMATCHED = "removes nothing"
+"""What the removals of a change log are counted under that find no row to remove."""
+
 
 def offline_features(
     service: FeatureService, spine: pl.DataFrame, time: str, read: Read, known_at: bool = False
@@ -59,7 +62,7 @@ def planned_features(
         time: Their time column.
         read: Gives the rows of a source's table.
         known_at: Whether a row counts only once its created time had passed.
-        failed: Told of each view with checks how many rows failed each of them.
+        failed: Told of each view how many rows failed each of its checks, and how many removals removed nothing.
     """
     t = moments(spine, time)
     histories: dict[int, History] = {}
@@ -115,8 +118,14 @@ def _history(rows: ViewRows, t: Ints, read: Read, known_at: bool) -> tuple[Histo
     view = rows.view
     frame, failures = rows.derive(_in_reach(view, read(view.source), t))
     history = History(
-        frame, view.key_columns, delay=view.source.delay_micros, known=known_at or view.known_at, event_id=rows.event_id
+        frame,
+        view.key_columns,
+        delay=view.source.delay_micros,
+        known=known_at or view.is_as_known,
+        event_id=rows.event_id,
     )
+    if history.unmatched:
+        failures = {**failures, UNMATCHED: history.unmatched}
     return history, failures
 
 
@@ -135,7 +144,8 @@ def earliest(view: FeatureView, t: Ints) -> int | None:
     if not view.is_windowed:
         return int(shifted(t, -view.ttl_micros)[0]) if view.ttl_micros else None
     windows = [window for aggregate in view.aggregates for window in aggregate.windows]
-    # A repeated event counts at its first report, which may lie before every window.
-    if view.source.id_columns or any(window.size is None for window in windows):
+    # A repeated event counts at its first report, which may lie before every window; a removal has the time of its row.
+    repeats = bool(view.source.id_columns) and view.source.changes is None
+    if repeats or any(window.size is None for window in windows):
         return None
     return min(int(window_times(window, t).start[0]) for window in windows)

@@ -9,7 +9,8 @@ import polars as pl
 
 from tidemill.core.specs.aggregates import Aggregate, Window
 from tidemill.features.kernel.aggregates import evaluate
-from tidemill.features.kernel.asof import asof_rows
+from tidemill.features.kernel.asof import asof_live, asof_rows
+from tidemill.features.kernel.changes import ADDED, alike, lives
 from tidemill.features.kernel.timeline import BEFORE_ALL, Ints, KeyIndex, Timeline
 from tidemill.features.kernel.visibility import Visibility, visible_batches
 from tidemill.features.kernel.windows import Bounds, window_rows
@@ -20,7 +21,7 @@ class History:
 
     Args:
         rows: The rows: key columns, feature columns, `event_ts`, `created_ts` (Datetime in microseconds), `ingest_seq`.
-            Rows with a null key or event time are left out.
+            Rows with a null key or event time are left out. A change log's rows have `ADDED` as well (R10).
         keys: The key columns.
         delay: How long after its event a row becomes available, microseconds.
         known: Whether a row counts only once its created time has passed (R3).
@@ -32,6 +33,11 @@ class History:
         event_id: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self.rows = rows.filter(pl.col("event_ts").is_not_null())
+        self.unmatched = 0
+        """Removals of a change log that found no row to remove."""
+        until: Ints | None = None
+        if ADDED in self.rows.columns:
+            self.rows, until, self.unmatched = lives(self.rows, alike(self.rows.columns))
         self.keys = KeyIndex(self.rows, keys)
         self.delay = delay
         self.known = known
@@ -39,7 +45,12 @@ class History:
         seen = self.rows["created_ts"].cast(pl.Int64).fill_null(BEFORE_ALL).to_numpy()
         event = self.rows["event_ts"].cast(pl.Int64).to_numpy()
         self.timeline = Timeline.build(key, event, seen, self.rows["ingest_seq"].cast(pl.Int64).to_numpy())
-        self._visibility = self._dedup(event_id)
+        self._changes = until is not None
+        self._visibility = (
+            self._dedup(event_id)
+            if until is None
+            else Visibility.of_known(self.timeline, until=until[self.timeline.order])
+        )
 
     def _dedup(self, event_id: Sequence[str]) -> Visibility | None:
         if not event_id:
@@ -69,6 +80,9 @@ class History:
             ttl: How long a row holds, microseconds; 0 = for ever.
         """
         ids = self.keys.ids(questions, keys)
+        if self._changes and self._visibility is not None:
+            live = asof_live(self.timeline, self._visibility, ids, t, ttl=ttl, delay=self.delay)
+            return _gather(self.rows.select(features), live)
         found = asof_rows(self.timeline, ids, t, ttl=ttl, delay=self.delay, known=self.known)
         return _gather(self.rows.select(features), found)
 
