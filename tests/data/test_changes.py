@@ -94,7 +94,8 @@ def test_a_repeated_change_counts_once(data: Data, make_data: MakeData) -> None:
 def test_images_of_their_own(data: Data, tmp_path: Path) -> None:
     delta = Source("ratings", time="at", changes=Changes("_change_type"))
     lines = ["_change_type,place,stars,at", "insert,a,4,2023-11-01", "update_preimage,a,4,2023-11-01",
-             "update_postimage,a,2,2023-11-01", "DELETE,a,2,2023-11-01", "update,a,2,2023-11-01", ",a,2,2023-11-01"]  # fmt: skip
+             "update_postimage,a,2,2023-11-01", "DELETE,a,2,2023-11-01", "update,a,2,2023-11-01",
+             ",a,2,2023-11-01"]  # fmt: skip
     (tmp_path / "delta.csv").write_text("\n".join(lines))
     arrival = data.ingest(delta, url="delta.csv")
     rows = data.scan(delta).sort("ingest_seq").select("_change_type", "stars").collect().rows()

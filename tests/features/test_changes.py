@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -211,7 +210,7 @@ def test_trimming_keeps_what_a_state_falls_back_to() -> None:
 
 def test_a_transform_does_not_change_what_a_change_does() -> None:
     turned = FeatureView(lambda rows: rows.with_columns(op=pl.lit("+")), source=ratings, keys="place", name="turned",
-                         aggregates=[agg.count("stars", over=None, name="n"), agg.first("op", over=None, name="op")])  # fmt: skip
+                         aggregates=[agg.count("stars", name="n"), agg.first("op", name="op")])  # fmt: skip
     bench = Bench()
     bench.add(ratings, changes(("+", "a", 4, 1, 2), ("-", "a", 4, 1, 3)))
     bench.online.materialize([turned])

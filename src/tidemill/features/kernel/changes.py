@@ -61,9 +61,9 @@ def lives(images: pl.DataFrame, like: Sequence[str]) -> Lives:
 def _numbered(known: pl.DataFrame, like: Sequence[str]) -> pl.DataFrame:
     """Rows with the number of their group of alike rows, and in it the number of the addition that each is or takes back."""
     alike = pl.struct(pl.col(list(like))).rank("dense").alias("\0alike")
-    steps = known.select(
-        alike, ADDED, pl.col("created_ts").cast(pl.Int64).alias("\0known"), "ingest_seq", pl.int_range(pl.len()).alias("\0place")
-    ).sort("\0alike", "\0known", "ingest_seq", "\0place")  # fmt: skip
+    when, place = pl.col("created_ts").cast(pl.Int64).alias("\0known"), pl.int_range(pl.len()).alias("\0place")
+    steps = known.select(alike, ADDED, when, "ingest_seq", place)
+    steps = steps.sort("\0alike", "\0known", "ingest_seq", "\0place")
     # A walk that goes up with every addition and down with every removal; where it reaches a new low below zero, nothing was
     # live, and the removal has no effect.
     walk = pl.when(ADDED).then(1).otherwise(-1).cum_sum()
