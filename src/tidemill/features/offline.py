@@ -52,7 +52,7 @@ def offline_features(
 
 def planned_features(
     plan: ServicePlan, spine: pl.DataFrame, time: str, read: Read, known_at: bool = False,
-    failed: Callable[[FeatureView, Mapping[str, int]], None] | None = None,
+    failed: Callable[[FeatureView, Mapping[str, int]], None] | None = None, seen: Ints | None = None,
 ) -> pl.DataFrame:  # fmt: skip
     """The features of a resolved service; see `offline_features`.
 
@@ -63,6 +63,8 @@ def planned_features(
         read: Gives the rows of a source's table.
         known_at: Whether a row counts only once its created time had passed.
         failed: Told of each view how many rows failed each of its checks, and how many removals removed nothing.
+        seen: With `known_at`, by when rows must have been known; absent, and for views that always ask for it, by the
+            row's own time.
     """
     t = moments(spine, time)
     histories: dict[int, History] = {}
@@ -76,19 +78,21 @@ def planned_features(
                 histories[id(view)], failures = _history(part.rows, t, read, known_at)
                 if failed is not None and failures:
                     failed(view, failures)
-            found = answer(part, histories[id(view)], spine, t)
+            found = answer(part, histories[id(view)], spine, t, None if view.is_as_known else seen)
         columns |= found.to_dict()
     return spine.with_columns(columns.values())
 
 
-def answer(part: UsePlan, history: History, questions: pl.DataFrame, t: Ints) -> pl.DataFrame:
+def answer(
+    part: UsePlan, history: History, questions: pl.DataFrame, t: Ints, seen: Ints | None = None
+) -> pl.DataFrame:  # fmt: skip
     """The features of one view under their full names."""
     view = part.use.view
     keys = [part.use.keys[key] for key in view.key_columns]
     if view.is_windowed:
-        found = history.windowed(questions, keys, t, view.aggregates)
+        found = history.windowed(questions, keys, t, view.aggregates, seen)
     else:
-        found = history.latest(questions, keys, t, list(part.names), view.ttl_micros)
+        found = history.latest(questions, keys, t, list(part.names), view.ttl_micros, seen)
     return found.select(pl.col(feature).alias(full) for feature, full in part.names.items())
 
 

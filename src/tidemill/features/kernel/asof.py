@@ -11,7 +11,8 @@ from tidemill.features.kernel.windows import Bounds
 
 
 def asof_rows(
-    timeline: Timeline, key: Ints, t: Ints, *, ttl: int = 0, delay: int = 0, known: bool = False
+    timeline: Timeline, key: Ints, t: Ints, *, ttl: int = 0, delay: int = 0, known: bool = False,
+    seen: Ints | None = None,
 ) -> Ints:  # fmt: skip
     """Which row holds at each moment.
 
@@ -25,6 +26,7 @@ def asof_rows(
         ttl: How long a row holds, microseconds; 0 = for ever.
         delay: How long after its event a row becomes available.
         known: Whether a row counts only once it was known.
+        seen: By when it must have been known, where that is not the moment asked for.
 
     Returns:
         For each question the index of a row as given to `Timeline.build`, or -1.
@@ -32,8 +34,8 @@ def asof_rows(
     stop = timeline.before(key, shifted(t, 1 - delay))
     start = timeline.starts(key)
     if known:
-        seen = np.where(timeline.known == BEFORE_ALL, AFTER_ALL, timeline.known)
-        position = rightmost_at_most(seen, start, stop, t)
+        since = np.where(timeline.known == BEFORE_ALL, AFTER_ALL, timeline.known)
+        position = rightmost_at_most(since, start, stop, t if seen is None else seen)
     else:
         position = np.where(stop > start, stop - 1, -1)
     if len(timeline) == 0:

@@ -68,8 +68,9 @@ class History:
         return np.where(number >= 0, number, -1 - np.arange(len(number)))
 
     def latest(
-        self, questions: pl.DataFrame, keys: Sequence[str], t: Ints, features: Sequence[str], ttl: int
-    ) -> pl.DataFrame:
+        self, questions: pl.DataFrame, keys: Sequence[str], t: Ints, features: Sequence[str], ttl: int,
+        seen: Ints | None = None,
+    ) -> pl.DataFrame:  # fmt: skip
         """The features of the row that holds for each question (R2); nulls where there is none.
 
         Args:
@@ -78,18 +79,20 @@ class History:
             t: The moments, microseconds.
             features: The columns wanted.
             ttl: How long a row holds, microseconds; 0 = for ever.
+            seen: By when rows must have been known, where that is asked for and is not the moment itself.
         """
         ids = self.keys.ids(questions, keys)
         if self._changes and self._visibility is not None:
             live = asof_live(self.timeline, self._visibility, ids, t, ttl=ttl, delay=self.delay)
             return _gather(self.rows.select(features), live)
-        found = asof_rows(self.timeline, ids, t, ttl=ttl, delay=self.delay, known=self.known)
+        found = asof_rows(self.timeline, ids, t, ttl=ttl, delay=self.delay, known=self.known, seen=seen)
         return _gather(self.rows.select(features), found)
 
     def windowed(
-        self, questions: pl.DataFrame, keys: Sequence[str], t: Ints, aggregates: Sequence[Aggregate]
-    ) -> pl.DataFrame:
-        """The aggregates over each question's windows (R4 to R7), one column per feature."""
+        self, questions: pl.DataFrame, keys: Sequence[str], t: Ints, aggregates: Sequence[Aggregate],
+        seen: Ints | None = None,
+    ) -> pl.DataFrame:  # fmt: skip
+        """The aggregates over each question's windows (R4 to R7), one column per feature; `seen` as in `latest`."""
         ids = self.keys.ids(questions, keys)
         inputs = list(dict.fromkeys(aggregate.column for aggregate in aggregates))
         columns = {name: self.rows[name].gather(self.timeline.order) for name in inputs}
@@ -97,7 +100,7 @@ class History:
         bounds = {w: window_rows(w, self.timeline, ids, t, delay=self.delay) for w in windows}
         if self._visibility is None:
             return pl.DataFrame(evaluate(aggregates, columns, bounds))
-        return _windowed_as_known(aggregates, columns, bounds, self._visibility, t)
+        return _windowed_as_known(aggregates, columns, bounds, self._visibility, t if seen is None else seen)
 
 
 def _windowed_as_known(
