@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     import polars as pl
 
     from tidemill.alerting.service import Alerting
+    from tidemill.core.protocols import LoggedVectors
     from tidemill.core.records.data import Arrival
+    from tidemill.core.specs.features import FeatureService
     from tidemill.data.pushed import Push
     from tidemill.data.service import Data
     from tidemill.features.online import Online
@@ -188,8 +190,14 @@ class Platform:
         )
         return Features(
             scope=self.scope, definitions=self.definitions, reader=reader, online=self.online,
-            save=self.tracking.datasets.create,
+            save=self.tracking.datasets.create, log=self._vectors,
         )  # fmt: skip
+
+    def _vectors(self, service: FeatureService, since: int, until: int) -> Sequence[LoggedVectors]:
+        from tidemill.monitoring.vectors import Vectors
+
+        log = Vectors(self.monitoring.captures, self.definitions.of_kind("graph"), self.serving.numbers_of)
+        return log(service, since, until)
 
     @cached_property
     def registry(self) -> Registry:

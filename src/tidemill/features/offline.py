@@ -21,6 +21,9 @@ from tidemill.features.transforms import call, resolved
 Read = Callable[[Source], pl.LazyFrame]
 """The rows of a source's table: its columns, `event_ts`, `created_ts` and `ingest_seq`."""
 
+UNMATCHED = "removes nothing"
+"""What the removals of a change log are counted under that find no row to remove."""
+
 
 def offline_features(
     service: FeatureService, spine: pl.DataFrame, time: str, read: Read, known_at: bool = False,
@@ -53,7 +56,7 @@ def offline_features(
 
 def planned_features(
     plan: ServicePlan, spine: pl.DataFrame, time: str, read: Read, known_at: bool = False,
-    failed: Callable[[FeatureView, Mapping[str, int]], None] | None = None,
+    failed: Callable[[FeatureView, Mapping[str, int]], None] | None = None, seen: Ints | None = None,
 ) -> pl.DataFrame:  # fmt: skip
     """The features of a resolved service; see `offline_features`.
 
@@ -63,7 +66,9 @@ def planned_features(
         time: Their time column.
         read: Gives the rows of a source's table.
         known_at: Whether a row counts only once its created time had passed.
-        failed: Told of each view with checks how many rows failed each of them.
+        failed: Told of each view how many rows failed each of its checks, and how many removals removed nothing.
+        seen: With `known_at`, by when rows must have been known; absent, and for views that always ask for it, by the
+            row's own time.
     """
     t = moments(spine, time)
     histories: dict[int, History] = {}
@@ -77,19 +82,21 @@ def planned_features(
                 histories[id(view)], failures = _history(part.rows, t, read, known_at)
                 if failed is not None and failures:
                     failed(view, failures)
-            found = answer(part, histories[id(view)], spine, t)
+            found = answer(part, histories[id(view)], spine, t, None if view.is_as_known else seen)
         columns |= found.to_dict()
     return spine.with_columns(columns.values())
 
 
-def answer(part: UsePlan, history: History, questions: pl.DataFrame, t: Ints) -> pl.DataFrame:
+def answer(
+    part: UsePlan, history: History, questions: pl.DataFrame, t: Ints, seen: Ints | None = None
+) -> pl.DataFrame:  # fmt: skip
     """The features of one view under their full names."""
     view = part.use.view
     keys = [part.use.keys[key] for key in view.key_columns]
     if view.is_windowed:
-        found = history.windowed(questions, keys, t, view.aggregates)
+        found = history.windowed(questions, keys, t, view.aggregates, seen)
     else:
-        found = history.latest(questions, keys, t, list(part.names), view.ttl_micros)
+        found = history.latest(questions, keys, t, list(part.names), view.ttl_micros, seen)
     return found.select(pl.col(feature).alias(full) for feature, full in part.names.items())
 
 
@@ -119,8 +126,14 @@ def _history(rows: ViewRows, t: Ints, read: Read, known_at: bool) -> tuple[Histo
     view = rows.view
     frame, failures = rows.derive(_in_reach(rows, read(view.source), t))
     history = History(
-        frame, view.key_columns, delay=view.source.delay_micros, known=known_at or view.known_at, event_id=rows.event_id
+        frame,
+        view.key_columns,
+        delay=view.source.delay_micros,
+        known=known_at or view.is_as_known,
+        event_id=rows.event_id,
     )
+    if history.unmatched:
+        failures = {**failures, UNMATCHED: history.unmatched}
     return history, failures
 
 
@@ -140,7 +153,7 @@ def earliest(rows: ViewRows, t: Ints) -> int | None:
     if not view.is_windowed:
         return int(shifted(t, -view.ttl_micros)[0]) if view.ttl_micros else None
     windows = [window for aggregate in view.aggregates for window in aggregate.windows]
-    # A repeated event counts at its first report, which may lie before every window.
+    # A repeated event counts at its first report, which may lie before every window; a removal has the time of its row.
     if rows.event_id or any(window.reach is None for window in windows):
         return None
     return min(int(window_times(window, t).start[0]) for window in windows)

@@ -295,9 +295,12 @@ class Online:
 
 
 def _reach(view: FeatureView) -> int | None:
-    """How far back a question looks; None for all of the past. A state view needs a key's newest row only."""
+    """How far back a question looks; None for all of the past. A state view needs a key's newest row only.
+
+    Of a change log it is the newest that is still live, which may be any.
+    """
     if not view.is_windowed:
-        return view.ttl_micros
+        return None if view.source.changes is not None and not view.ttl_micros else view.ttl_micros
     reach = 0
     for aggregate in view.aggregates:
         for window in aggregate.windows:

@@ -189,7 +189,7 @@ def _spine_rows(
 
 
 def _availability(service: FeatureService, known_at: bool) -> str:
-    modes = {known_at or use.view.known_at for use in service.uses}
+    modes = {known_at or use.view.is_as_known for use in service.uses}
     return "mixed" if len(modes) == 2 else "known" if True in modes else "event"
 
 
@@ -233,6 +233,10 @@ def plan_digest(service: FeatureService, spine: Source, known_at: bool) -> str:
 def _check_spine(spine: Source, label: Label | None) -> None:
     if spine.time is None:
         raise InvalidArgument(f"source {spine.name!r} has no time", hint="A spine needs tm.Source(..., time=...)")
+    if spine.changes is not None:
+        raise InvalidArgument(
+            f"source {spine.name!r} is a change log", expected="a spine with one row for each moment to predict for"
+        )
     if label is not None and not spine.id_columns:
         raise InvalidArgument(
             f"source {spine.name!r} has no id", hint="Labels are joined by id: tm.Source(..., id=...)"
