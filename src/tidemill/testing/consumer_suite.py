@@ -311,8 +311,7 @@ def poll_until_unavailable(consumer: Consumer, timeout: float) -> list[Event]:
     while time.monotonic() < deadline:
         try:
             found += consumer.poll(5, timeout)
-        except Unavailable as error:
-            assert "does not answer" in str(error)
+        except Unavailable:
             return found
     raise AssertionError("the broker's absence was not noticed")
 

@@ -14,7 +14,8 @@ from tidemill.stores.consumers.open import open_consumer, open_producer
 from tidemill.testing.consumer_suite import Breakable, Place, RemoteSuite, ReplayingSuite, numbered, poll_until
 from tidemill.testing.kafka_broker import KafkaBroker
 
-QUICK = "heartbeat.interval.ms=100&session.timeout.ms=1000"
+# A sender that counts its events, the default, asks for a number and waits half a second for it.
+QUICK = "enable.idempotence=false&heartbeat.interval.ms=100&session.timeout.ms=1000"
 
 
 @pytest.fixture(scope="module")
