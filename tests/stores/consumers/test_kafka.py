@@ -11,7 +11,15 @@ from confluent_kafka import Consumer, TopicPartition
 
 from tidemill.core.errors import InvalidArgument
 from tidemill.stores.consumers.open import open_consumer, open_producer
-from tidemill.testing.consumer_suite import Breakable, Place, RemoteSuite, ReplayingSuite, numbered, poll_until
+from tidemill.testing.consumer_suite import (
+    Breakable,
+    NumberedSuite,
+    Place,
+    RemoteSuite,
+    ReplayingSuite,
+    numbered,
+    poll_until,
+)
 from tidemill.testing.kafka_broker import KafkaBroker
 
 # A sender that counts its events, the default, asks for a number and waits half a second for it.
@@ -38,7 +46,7 @@ def place(shared: KafkaBroker, name: str, tmp_path: Path) -> Place:
     return Place(f"kafka://{shared.address}/{name}?{QUICK}", tmp_path)
 
 
-class TestKafka(ReplayingSuite, RemoteSuite):
+class TestKafka(ReplayingSuite, NumberedSuite, RemoteSuite):
     @pytest.fixture
     def place(self, place: Place) -> Place:
         return place

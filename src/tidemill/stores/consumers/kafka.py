@@ -32,6 +32,7 @@ from tidemill.core.errors import InvalidArgument, NotFound, PermissionDenied, Ti
 from tidemill.stores.consumers.address import Address, parse_address
 from tidemill.stores.consumers.protocol import Checkpoint, Event, earliest
 from tidemill.stores.consumers.retry import persist, unavailable
+from tidemill.stores.consumers.sharing import made_anew
 
 _log = logging.getLogger("tidemill.kafka")
 
@@ -55,7 +56,7 @@ _REFUSED = (
 _QUIET = {"log_level": 2}  # every failed attempt would be reported; what matters comes as an exception
 
 _READER = {
-    "auto.offset.reset": "earliest",
+    "auto.offset.reset": "error",  # see `_reset`
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
     "fetch.wait.max.ms": 100,  # other requests wait behind a fetch
@@ -100,6 +101,7 @@ class KafkaConsumer:
         self._checkpoint: Checkpoint = earliest
         self._places: dict[str, str | None] = {}
         self._failure: KafkaError | None = None
+        self._stale: set[str] = set()
         try:
             self._consumer = Consumer({**settings, "error_cb": self._failed}, logger=_log)
         except KafkaException as error:
@@ -153,6 +155,8 @@ class KafkaConsumer:
     def _look(self, limit: int, wait: float) -> list[Event]:
         if self._failure is not None:
             self._ask(max(min(wait, _ANSWER), _BLOCK))
+        for partition in list(self._stale):
+            self._reset(partition)
         first = self._consumer.poll(min(wait, _BLOCK))
         if first is None:
             return []
@@ -165,7 +169,7 @@ class KafkaConsumer:
     def _event(self, message: Message) -> Event | None:
         error = message.error()
         if error is not None:
-            self._refused(error)
+            self._refused(error, str(message.partition()))
             return None
         partition, position = str(message.partition()), f"{message.offset():020d}"
         if partition not in self._places:
@@ -186,7 +190,10 @@ class KafkaConsumer:
         # Called by the library within poll: the reason of what then does not come.
         self._failure = error
 
-    def _refused(self, error: KafkaError) -> None:
+    def _refused(self, error: KafkaError, partition: str) -> None:
+        if error.code() == KafkaError._AUTO_OFFSET_RESET and partition in self._places:
+            self._stale.add(partition)
+            return
         if error.code() in _UNKNOWN:
             raise NotFound(f"{self._who} has no topic {self._topic!r}", hint="Create it, or correct the URL")
         _check_permission(self._who, error)
@@ -196,12 +203,26 @@ class KafkaConsumer:
         for partition in partitions:
             place = self._checkpoint(str(partition.partition))
             self._places[str(partition.partition)] = place
+            self._stale.discard(str(partition.partition))
             partition.offset = OFFSET_BEGINNING if place is None else int(place) + 1
         consumer.incremental_assign(partitions)
+
+    def _reset(self, partition: str) -> None:
+        """Go on with the oldest event, where those after the place are no longer kept; say so if it is another topic."""
+        place = self._places[partition]
+        try:
+            end = self._offsets([partition], OFFSET_END)[partition]
+        except KafkaException as error:
+            raise _Away(error) from error
+        if place is not None and int(place) + 1 > end:
+            raise made_anew(partition)
+        self._stale.discard(partition)
+        self._consumer.seek(TopicPartition(self._topic, int(partition), OFFSET_BEGINNING))
 
     def _lose(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for partition in partitions:
             self._places.pop(str(partition.partition), None)
+            self._stale.discard(str(partition.partition))
 
 
 class KafkaProducer:
