@@ -91,6 +91,15 @@ def test_the_group_shows_what_was_committed(place: Place, shared: KafkaBroker, n
     assert found.offset == 3
 
 
+def test_reading_goes_on_behind_events_that_retention_removed(place: Place) -> None:
+    with closing(place.producer()) as producer, closing(place.consumer()) as consumer:
+        producer.send([b"%02d" % n + bytes(900_000) for n in range(12)])  # the broker of the tests keeps 5 MB
+        consumer.seek({"0": f"{0:020d}"}.get)
+        kept = [int(event.payload[:2]) for event in poll_until(consumer, 3)]
+        assert 1 < kept[0] < 10
+        assert kept == list(range(kept[0], kept[0] + len(kept)))
+
+
 @pytest.mark.parametrize(
     "url",
     ["kafka://h", "kafka://h/a/b", "kafka://h:99999/t", "kafka:/t", "kafka://h/t?group=x", "kafka://h/t?no.such=1"],

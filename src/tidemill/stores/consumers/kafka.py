@@ -118,10 +118,9 @@ class KafkaConsumer:
 
     def seek(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
-        if self._places:
-            held = [TopicPartition(self._topic, int(partition)) for partition in self._places]
-            self._consumer.incremental_unassign(held)
-            self._gain(self._consumer, held)
+        self._stale.clear()
+        self._places = {partition: checkpoint(partition) for partition in self._places}
+        self._assign_anew([self._next(partition) for partition in self._places])
 
     def commit(self, positions: Mapping[str, str]) -> None:
         """Write the group's offsets, without waiting: they only tell others."""
@@ -183,7 +182,7 @@ class KafkaConsumer:
         try:
             self._consumer.list_topics(self._topic, timeout=wait)
         except KafkaException as error:
-            raise _Away(self._failure or error) from error
+            raise _Away((self._failure or error.args[0]).str()) from error
         self._failure = None
 
     def _failed(self, error: KafkaError) -> None:
@@ -200,12 +199,19 @@ class KafkaConsumer:
         self._failure = error
 
     def _gain(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        for partition in partitions:
-            place = self._checkpoint(str(partition.partition))
-            self._places[str(partition.partition)] = place
-            self._stale.discard(str(partition.partition))
-            partition.offset = OFFSET_BEGINNING if place is None else int(place) + 1
-        consumer.incremental_assign(partitions)
+        names = [str(partition.partition) for partition in partitions]
+        self._places |= {name: self._checkpoint(name) for name in names}
+        consumer.incremental_assign([self._next(name) for name in names])
+
+    def _next(self, partition: str) -> TopicPartition:
+        place = self._places[partition]
+        return TopicPartition(self._topic, int(partition), OFFSET_BEGINNING if place is None else int(place) + 1)
+
+    def _assign_anew(self, partitions: list[TopicPartition]) -> None:
+        # The library's own seek is refused while a partition is not being fetched.
+        if partitions:
+            self._consumer.incremental_unassign(partitions)
+            self._consumer.incremental_assign(partitions)
 
     def _reset(self, partition: str) -> None:
         """Go on with the oldest event, where those after the place are no longer kept; say so if it is another topic."""
@@ -213,11 +219,11 @@ class KafkaConsumer:
         try:
             end = self._offsets([partition], OFFSET_END)[partition]
         except KafkaException as error:
-            raise _Away(error) from error
+            raise _Away(error.args[0].str()) from error
         if place is not None and int(place) + 1 > end:
             raise made_anew(partition)
         self._stale.discard(partition)
-        self._consumer.seek(TopicPartition(self._topic, int(partition), OFFSET_BEGINNING))
+        self._assign_anew([TopicPartition(self._topic, int(partition), OFFSET_BEGINNING)])
 
     def _lose(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for partition in partitions:
