@@ -147,7 +147,7 @@ def view_rows(view: FeatureView, source: pl.Schema, *, unique_ids: bool = False)
         _check_kept(view, kept, traced.schema)
     inputs = _inputs(view, traced.schema)
     whole = with_inputs(view)
-    schema = trace(whole, source, _what(view)).schema
+    schema = traced.schema if whole is view else trace(whole, source, _what(view)).schema
     read = reads(whole, source, list(dict.fromkeys([*kept, *inputs])), _what(view))
     checked = [name for check in view.checks for name in _checked_columns(check)]
     asked = {*read, *carried, *checked}
