@@ -91,7 +91,11 @@ def verify(
     project: Project = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compute served feature vectors again: equal, late data, or a defect; ends with 5 if there is a defect."""
+    """Compute served vectors again: equal, late data, or defects.
+
+    Ends with 5 if there is a defect. A value is late data if it is what was known when the request came, and more is known
+    now; it is a defect if it is neither that nor what it should be.
+    """
     with opened(project) as platform:
         now = platform.scope.now()
         end = None if until is None else parse_moment(until, now)
