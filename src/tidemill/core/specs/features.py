@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, cast, overload
+
+import msgspec
 
 from tidemill.core.code import code_digest
 from tidemill.core.context import run_operation
@@ -12,6 +14,7 @@ from tidemill.core.errors import InvalidArgument
 from tidemill.core.specs.aggregates import Aggregate
 from tidemill.core.specs.checks import Check
 from tidemill.core.specs.definition import Definition
+from tidemill.core.specs.preparation import Prepare, Recipe
 from tidemill.core.specs.sources import Source
 from tidemill.core.times import NOW, Duration, Time, parse_duration
 
@@ -242,15 +245,26 @@ class FeatureService(Definition):
 
     Args:
         parts: Views, uses of views (`view.on(...)`, `view.prefix(...)`) and on-demand features, in column order.
+        prepare: What is done to the features before a model sees them, in order: `tm.impute(...)`, `tm.scale(...)`, ... It is
+            fitted on the rows a model is trained on and stays with the model's version; the service itself answers with the
+            features as they are.
         name: Its name; the variable's when absent.
     """
 
     kind: ClassVar[str] = "feature_service"
 
     parts: Sequence[FeatureView | ViewUse | OnDemand] = field(default_factory=tuple)
+    prepare: Recipe = ()
 
-    def __init__(self, parts: Sequence[FeatureView | ViewUse | OnDemand], *, name: str | None = None) -> None:
+    def __init__(
+        self, parts: Sequence[FeatureView | ViewUse | OnDemand], *, prepare: Sequence[Prepare] = (),
+        name: str | None = None,
+    ) -> None:  # fmt: skip
         object.__setattr__(self, "parts", tuple(parts))
+        object.__setattr__(self, "prepare", cast(Recipe, tuple(prepare)))
+        for one in prepare:
+            if not isinstance(one, Prepare):
+                raise InvalidArgument(f"{one!r} prepares no features", expected='such as tm.impute("*__temp")')
         for part in self.parts:
             if not isinstance(part, FeatureView | ViewUse | OnDemand):
                 raise InvalidArgument(
@@ -290,7 +304,8 @@ class FeatureService(Definition):
         )
 
     def describe(self) -> dict[str, Any]:
-        return {"parts": [_describe_part(part) for part in self.parts]}
+        prepare = {"prepare": msgspec.to_builtins(self.prepare)} if self.prepare else {}
+        return {"parts": [_describe_part(part) for part in self.parts], **prepare}
 
 
 def _use(part: FeatureView | ViewUse) -> ViewUse:
