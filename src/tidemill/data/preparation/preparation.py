@@ -148,9 +148,11 @@ def fit_preparation(
     """
     if not rows.height:
         raise InvalidData("there is no row to fit a preparation on", expected="at least one")
-    inputs = inputs_of(recipe, features, time)
+    given = inputs_of(recipe, features, time)
+    # Categories are known of more rows than these: what is learned must not depend on them.
+    inputs = tuple(Column(name=column.name, type=column.type) for column in given)
     found = _typed(rows, inputs)
-    working = {column.name: column for column in inputs}
+    working = {column.name: column for column in given}
     stages: list[tuple[AnyFitted, ...]] = []
     for spec in recipe:
         names = chosen(spec, working)
