@@ -28,6 +28,8 @@ import tidemill as tm
 rides = tm.Source("rides", "rides.csv", time="at", id="ride")
 weather = tm.Source("weather", "weather.csv", time="seen", types={"temp": "float64"})
 
+drivers = tm.Source("drivers", "drivers.csv")  # reference data: no time
+
 @tm.feature_view(source=weather, keys="city", ttl="6h")
 def sky(rows):
     return rows.select("temp", "text")
@@ -36,7 +38,10 @@ def sky(rows):
 def trip(rows):
     return rows.select("city", "driver", "miles")
 
-fares = tm.FeatureService([sky, trip], prepare=[
+driver = tm.lookup(drivers, on="driver", columns=["years"])
+
+fares = tm.FeatureService([sky, driver, trip], prepare=[
+    tm.impute("drivers__years"),
     tm.impute("sky__temp", strategy="median", by="city", indicator=True),
     tm.scale("*__temp"),
     tm.one_hot("sky__text", max_categories=3),
@@ -84,6 +89,8 @@ def write_rows(folder: Path, until: int) -> None:
         "miles": rng.gamma(2, 3, hours).round(2), "tip": rng.gamma(1, 1, hours) + (city == "ulm"),
         "at": pl.Series(START + number * HOUR + HOUR // 3).cast(UTC),
     }  # fmt: skip
+    known = {"driver": [f"d{i}" for i in range(40)], "years": list(range(40)), "name": ["x"] * 40}
+    pl.DataFrame(known).write_csv(folder / "drivers.csv")
     pl.DataFrame(rides).head(until).write_csv(folder / "rides.csv")
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tidemill.core.specs.features import Label as Label
     from tidemill.core.specs.features import feature_view as feature_view
     from tidemill.core.specs.features import on_demand as on_demand
+    from tidemill.core.specs.lookups import lookup as lookup
     from tidemill.core.specs.monitoring import Monitor as Monitor
     from tidemill.core.specs.monitoring import notify as notify
     from tidemill.core.specs.monitoring import retrain as retrain
@@ -67,6 +68,7 @@ _HOMES = {
     ],
     "tidemill.core.specs.checks": ["check"],
     "tidemill.core.specs.features": ["FeatureService", "FeatureView", "Label", "feature_view", "on_demand"],
+    "tidemill.core.specs.lookups": ["lookup"],
     "tidemill.core.specs.monitoring": ["Monitor", "notify", "retrain"],
     "tidemill.core.specs.preparation": [
         "bucketize", "clip", "dates", "hash_encode", "impute", "one_hot", "ordinal", "scale", "target_encode",

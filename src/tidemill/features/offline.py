@@ -125,6 +125,8 @@ def _in_reach(view: FeatureView, rows: pl.LazyFrame, t: Ints) -> pl.LazyFrame:
     if len(t) == 0:
         return rows.head(0)
     low, high = earliest(view, np.array([t.min()])), int(t.max())
+    if view.source.time is None:
+        return rows
     event = pl.col("event_ts").cast(pl.Int64)
     rows = rows.filter(event <= high)
     return rows if low is None else rows.filter(event >= low)

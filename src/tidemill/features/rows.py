@@ -15,6 +15,9 @@ from tidemill.core.specs.sources import SYSTEM_COLUMNS
 from tidemill.data.quality import failing
 from tidemill.features.transforms import call, reads, resolved, trace
 
+ALWAYS = -(2**62)
+"""The event time of reference data, microseconds: before any moment that is asked for."""
+
 SAMPLE_ROWS = 64
 """How many rows a transform is tried on, one by one, before it is applied."""
 
@@ -66,6 +69,8 @@ class ViewRows:
             InvalidArgument: The transform returned more or fewer rows than it was given.
         """
         base = rows.select(self.reads).collect()
+        if self.view.source.time is None:
+            base = base.with_columns(event_ts=pl.lit(ALWAYS, pl.Int64).cast(base.schema["event_ts"]))
         base, failed = self._checked(base)
         absent = [pl.lit(None, dtype).alias(name) for name, dtype in self.source.items() if name not in base.columns]
         whole = base.lazy().with_columns(absent).select(self.source.names())

@@ -79,7 +79,8 @@ class FeatureView(Definition):
             raise InvalidArgument(f"source={self.source!r} is not a source", expected='source=tm.Source("name", ...)')
         if self.source.time is None:
             raise InvalidArgument(
-                f"source {self.source.name!r} has no time column", hint="Give tm.Source(..., time=...) the event time"
+                f"source {self.source.name!r} has no time column",
+                hint="Give tm.Source(..., time=...) the event time, or join it as reference data: tm.lookup(...)",
             )
         if not self.key_columns:
             raise InvalidArgument("a feature view needs at least one key", expected='keys="carrier" or a list')
@@ -144,10 +145,12 @@ class ViewUse:
     keys: Mapping[str, str]
     """Key of the view -> column of the spine."""
     text: str = ""
+    only: tuple[str, ...] | None = None
+    """The features wanted, in order; None means all."""
 
     def on(self, **keys: str) -> ViewUse:
         """See `FeatureView.on`."""
-        return replace(self.view.on(**keys), text=self.text)
+        return replace(self, keys=self.view.on(**keys).keys)
 
     def prefix(self, text: str) -> ViewUse:
         """See `FeatureView.prefix`."""
@@ -316,4 +319,5 @@ def _describe_part(part: FeatureView | ViewUse | OnDemand) -> list[Any]:
     if isinstance(part, OnDemand):
         return ["on_demand", part.name, part.digest()]
     use = _use(part)
-    return ["view", use.view.name, use.view.digest(), dict(use.keys), use.text]
+    only = [] if use.only is None else [list(use.only)]
+    return ["view", use.view.name, use.view.digest(), dict(use.keys), use.text, *only]
