@@ -146,3 +146,22 @@ def test_the_columns_wanted_are_part_of_the_service() -> None:
     one, two = (tm.FeatureService([tm.lookup(planes, on="tailnum", columns=[name])]) for name in ("seats", "engine"))
     assert one.digest() != two.digest()
     assert one.uses[0].view.digest() == two.uses[0].view.digest()  # both are answered from one copy
+
+
+def test_a_recipe_that_does_not_fit_is_found_before_it_is_applied(features: Features) -> None:
+    def problem(*prepare: Any) -> str | None:
+        made = tm.FeatureService([trip, tm.lookup(planes, on="tailnum")], name="made", prepare=prepare)
+        asked = collect([SimpleNamespace(flights=flights, planes=planes, made=made)])  # type: ignore[list-item]
+        try:
+            features.validate(asked)
+        except (InvalidArgument, NotFound) as error:
+            return str(error)
+        return None
+
+    right = [tm.impute("*__seats"), tm.one_hot("planes__engine"), tm.scale("planes__engine_jet"), tm.dates("at")]
+    assert problem(*right) is None
+    assert problem(tm.scale("planes__engine")) == (
+        "scale('planes__engine') on a column of string. Expected a column of float64 or int64."
+    )
+    assert "Did you mean 'distance'" in (problem(tm.dates("at"), tm.clip("distanse", lower=0)) or "")
+    assert "matches no column" in (problem(tm.ordinal("weather__*")) or "")

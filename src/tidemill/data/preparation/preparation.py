@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
 
 import msgspec
 import polars as pl
 
-from tidemill.core.errors import FormatTooNew, InvalidArgument, InvalidData, unknown
+from tidemill.core.errors import FormatTooNew, InvalidArgument, InvalidData
 from tidemill.core.ids import digest_bytes
 from tidemill.core.schema import Column
 from tidemill.core.specs.preparation import (
@@ -28,6 +27,7 @@ from tidemill.core.specs.preparation import (
 )
 from tidemill.data.columns import TYPES
 from tidemill.data.preparation.bucketing import Bucketized, fit_bucketize
+from tidemill.data.preparation.choosing import chosen, inputs_of, replaced
 from tidemill.data.preparation.encoding import (
     HashEncoded,
     OneHotEncoded,
@@ -84,8 +84,8 @@ class Preparation(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             InvalidArgument: An input is missing, or holds values of another type.
         """
         found = _typed(rows, self.inputs)
-        for stage in self._expressions:
-            found = found.with_columns(stage)
+        for expressions in self._passes:
+            found = found.with_columns(expressions)
         return found.select(column.name for column in self.columns)
 
     def apply_to_own(self, rows: pl.DataFrame, label: pl.Series | None) -> pl.DataFrame:
@@ -96,13 +96,23 @@ class Preparation(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             label: Their label.
         """
         found = _typed(rows, self.inputs)
-        for stage, expressions in zip(self.stages, self._expressions, strict=True):
-            found = found.with_columns(_own(stage, expressions, found, label))
+        for stage in self.stages:
+            found = found.with_columns(_own(stage, found, label))
         return found.select(column.name for column in self.columns)
 
     @cached_property
-    def _expressions(self) -> list[list[pl.Expr]]:
-        return [[made for fitted in stage for made in fitted.expressions()] for stage in self.stages]
+    def _passes(self) -> list[list[pl.Expr]]:
+        """All stages in as few passes over the rows as can be: each pass reads what the ones before it made."""
+        passes: list[list[pl.Expr]] = [[]]
+        made: set[str] = set()
+        for stage in self.stages:
+            expressions = [expression for fitted in stage for expression in fitted.expressions()]
+            if made & {name for expression in expressions for name in expression.meta.root_names()}:
+                passes.append([])
+                made = set()
+            passes[-1] += expressions
+            made |= {expression.meta.output_name() for expression in expressions}
+        return passes
 
 
 def decode_preparation(data: bytes) -> Preparation:
@@ -118,14 +128,6 @@ def decode_preparation(data: bytes) -> Preparation:
         return msgspec.json.decode(data, type=Preparation)
     except (msgspec.MsgspecError, AttributeError, TypeError) as error:
         raise InvalidData(f"a stored preparation cannot be read: {error}") from error
-
-
-def inputs_of(recipe: Recipe, features: Sequence[Column], time: str | None) -> tuple[Column, ...]:
-    """The columns a recipe is applied to: the features, and the prediction time where `dates` names it."""
-    named = {name for spec in recipe if isinstance(spec, Dates) for name in spec.columns}
-    if time is None or time not in named or any(column.name == time for column in features):
-        return tuple(features)
-    return (*features, Column(name=time, type="time"))
 
 
 def fit_preparation(
@@ -157,7 +159,7 @@ def fit_preparation(
     for spec in recipe:
         names = chosen(spec, working)
         stage = tuple(_fit(spec, found, working[name], working, label) for name in names)
-        found = found.with_columns(_own(stage, [made for one in stage for made in one.expressions()], found, label))
+        found = found.with_columns(_own(stage, found, label))
         for fitted in stage:
             working = replaced(working, fitted.column, fitted.outputs(working[fitted.column]))
         stages.append(stage)
@@ -168,13 +170,42 @@ def fit_preparation(
     return Preparation(rows=rows.height, inputs=inputs, stages=tuple(stages), columns=columns)
 
 
-def _own(
-    stage: Sequence[AnyFitted], expressions: list[pl.Expr], rows: pl.DataFrame, label: pl.Series | None
-) -> list[pl.Expr | pl.Series]:
-    encoded = [fitted for fitted in stage if isinstance(fitted, TargetEncoded)]
-    if not encoded:
-        return list(expressions)
-    return [one.out_of_fold(rows.get_column(one.column), label_values(label, one.column)) for one in encoded]
+_EXAMPLES: Mapping[str, list[Any]] = {
+    "boolean": [False, True], "int64": [0, 1], "float64": [0.0, 1.0], "string": ["a", "b"], "time": [0, 1],
+    "list": [[0.0], [1.0]],
+}  # fmt: skip
+
+
+def check_recipe(recipe: Recipe, features: Sequence[Column], time: str | None) -> None:
+    """Try a recipe on two made-up rows: whether its columns are there, and of types it fits.
+
+    What names a column of a one-hot encoded value, and what follows that, is checked once the values are known.
+
+    Raises:
+        InvalidArgument: A preparation does not fit its column, or two columns would share a name.
+        NotFound: A column is not there.
+    """
+    made_of_values = tuple(f"{name}_" for spec in recipe if isinstance(spec, OneHot) for name in spec.columns)
+    known = next((n for n, spec in enumerate(recipe) if _names_value(spec, made_of_values)), len(recipe))
+    typed = [Column(name=column.name, type=column.type) for column in inputs_of(recipe, features, time)]
+    rows = pl.DataFrame([pl.Series(column.name, _EXAMPLES[column.type]) for column in typed])
+    rows = rows.with_columns(pl.col(column.name).cast(TYPES["time"]) for column in typed if column.type == "time")
+    fit_preparation(recipe[:known], rows, features, time=time, label=pl.Series("label", [0.0, 1.0]))
+
+
+def _names_value(spec: Prepare, prefixes: tuple[str, ...]) -> bool:
+    return any(name.startswith(prefixes) for name in spec.columns)
+
+
+def _own(stage: Sequence[AnyFitted], rows: pl.DataFrame, label: pl.Series | None) -> list[pl.Expr | pl.Series]:
+    """A stage for the rows it is fitted on."""
+    made: list[pl.Expr | pl.Series] = []
+    for fitted in stage:
+        if isinstance(fitted, TargetEncoded):
+            made.append(fitted.out_of_fold(rows.get_column(fitted.column), label_values(label, fitted.column)))
+        else:
+            made += fitted.expressions()
+    return made
 
 
 def _fit(
@@ -193,61 +224,6 @@ _FITTERS: Mapping[type, Any] = {
     Scale: fit_scale, Clip: fit_clip, Bucketize: fit_bucketize, OneHot: fit_one_hot, Ordinal: fit_ordinal,
     HashEncode: fit_hash_encode, Dates: fit_dates,
 }  # fmt: skip
-
-
-def chosen(spec: Prepare, working: Mapping[str, Column]) -> list[str]:
-    """The columns a preparation is done to, in the order it names them.
-
-    Raises:
-        NotFound: A name is no column.
-        InvalidArgument: It does not fit a column it names, or a pattern matches none that it fits.
-
-    Example:
-        >>> from tidemill.core.specs.preparation import scale
-        >>> columns = [Column(name="a__temp", type="float64"), Column(name="a__sky", type="string")]
-        >>> chosen(scale("a__*"), {column.name: column for column in columns})
-        ['a__temp']
-    """
-    found: dict[str, None] = {}
-    for asked in spec.columns:
-        if any(character in asked for character in "*?["):
-            matching = [n for n, column in working.items() if fnmatchcase(n, asked) and column.type in spec.takes()]
-            if not matching:
-                raise InvalidArgument(f"{spec.kind}({asked!r}) matches no column that it fits",
-                                      expected=_taken(spec), known=sorted(working))  # fmt: skip
-            found |= dict.fromkeys(matching)
-        else:
-            found[_named(spec, asked, working)] = None
-    return list(found)
-
-
-def _named(spec: Prepare, name: str, working: Mapping[str, Column]) -> str:
-    if name not in working:
-        raise unknown(f"column to {spec.kind}", name, working)
-    if working[name].type not in spec.takes():
-        raise InvalidArgument(f"{spec.kind}({name!r}) on a column of {working[name].type}", expected=_taken(spec))
-    return name
-
-
-def _taken(spec: Prepare) -> str:
-    return f"a column of {' or '.join(sorted(spec.takes()))}"
-
-
-def replaced(working: Mapping[str, Column], name: str, outputs: Sequence[Column]) -> dict[str, Column]:
-    """The columns with some in the place of one.
-
-    Raises:
-        InvalidArgument: A new one has the name of another.
-    """
-    names = [column.name for column in outputs]
-    taken = [one for one in names if one != name and one in working] + [n for n in names if names.count(n) > 1]
-    if taken:
-        raise InvalidArgument(f"preparing {name!r} makes a column {taken[0]!r}, which there is already",
-                              hint="Rename one of the features")  # fmt: skip
-    result: dict[str, Column] = {}
-    for known, column in working.items():
-        result |= {made.name: made for made in outputs} if known == name else {known: column}
-    return result
 
 
 def _typed(rows: pl.DataFrame, inputs: Sequence[Column]) -> pl.DataFrame:
