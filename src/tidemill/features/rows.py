@@ -12,11 +12,12 @@ from tidemill.core.errors import InvalidArgument, unknown
 from tidemill.core.specs.checks import Check
 from tidemill.core.specs.features import FeatureView
 from tidemill.core.specs.sources import SYSTEM_COLUMNS
+from tidemill.core.times import to_micros
 from tidemill.data.quality import failing
 from tidemill.features.transforms import call, reads, resolved, trace
 
-ALWAYS = -(2**62)
-"""The event time of reference data, microseconds: before any moment that is asked for."""
+ALWAYS = to_micros("0001-01-01")
+"""The event time of reference data, microseconds: before any moment that is asked for, and a time to every store."""
 
 SAMPLE_ROWS = 64
 """How many rows a transform is tried on, one by one, before it is applied."""

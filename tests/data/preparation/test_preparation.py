@@ -393,6 +393,27 @@ def test_whole_frames_and_single_rows_come_out_the_same(learned: list[Any], aske
     assert_frame_equal(whole, pl.concat(alone), check_exact=True)
 
 
+def test_many_rows_come_out_as_few_do() -> None:
+    """Above some hundred rows keys are looked up by Polars instead of one by one."""
+    number = pl.Series("n", [n % 7 if n % 5 else None for n in range(600)], dtype=pl.Int64)
+    word = number.cast(pl.String).alias("c")
+    rows = pl.DataFrame({"x": number.cast(pl.Float64), "c": word, "n": number, "f": number > 3, "e": word})
+    recipe = (
+        tm.impute("x", by="c"),
+        tm.ordinal("f", "n", unknown_value=-1),
+        tm.target_encode("c"),
+        tm.impute("e", strategy="most_frequent", by="n"),
+    )
+    fitted = fit_preparation(
+        recipe[:1] + recipe[2:] + recipe[1:2], rows.head(300), described(rows), label=pl.Series(range(300))
+    )
+    strange = rows.with_columns(n=pl.col("n") + 5, c=pl.col("c") + "?")
+    for asked in (rows, strange):
+        parts = [fitted.apply(part) for part in asked.iter_slices(100)]
+        assert_frame_equal(fitted.apply(asked), pl.concat(parts), check_exact=True)
+    assert fitted.apply(strange)["n"].to_list().count(-1) > 200
+
+
 @given(some_rows)
 @settings(max_examples=25, deadline=None)
 def test_equal_rows_are_fitted_to_equal_bytes(learned: list[Any]) -> None:

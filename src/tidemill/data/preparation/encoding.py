@@ -11,7 +11,7 @@ from tidemill.core.errors import InvalidArgument
 from tidemill.core.schema import Column
 from tidemill.core.specs.preparation import HashEncode, OneHot, Ordinal
 from tidemill.data.columns import TYPES
-from tidemill.data.preparation.state import Fitted, keys, mapped, nothing_in, values_in_order
+from tidemill.data.preparation.state import Fitted, Table, keys, nothing_in, values_in_order
 
 OTHER = "other"
 
@@ -82,7 +82,7 @@ class OrdinalEncoded(Fitted, frozen=True, kw_only=True, tag="ordinal", omit_defa
     @cached_property
     def _made(self) -> list[pl.Expr]:
         numbers = pl.Series(range(len(self.categories)), dtype=pl.Int64)
-        place = mapped(self.column, keys(self.categories, self.column_type), numbers, self.unknown_value)
+        place = Table(keys(self.categories, self.column_type), numbers, self.unknown_value).of(self.column)
         return [pl.when(pl.col(self.column).is_not_null()).then(place).alias(self.column)]
 
 

@@ -11,7 +11,7 @@ from tidemill.core.errors import InvalidArgument, unknown
 from tidemill.core.schema import Column
 from tidemill.core.specs.preparation import DISCRETE, Fill, Impute
 from tidemill.data.columns import TYPES
-from tidemill.data.preparation.state import Fitted, checked, finite_values, keys, mapped, nothing_in
+from tidemill.data.preparation.state import Fitted, Table, checked, finite_values, keys, nothing_in
 
 MISSING = "missing"
 
@@ -49,7 +49,7 @@ class Imputed(Fitted, frozen=True, kw_only=True, tag="impute", omit_defaults=Tru
         fill = pl.lit(self.value, dtype)
         if self.by is not None:
             known = keys(self.groups, self.by_type)
-            fill = mapped(self.by, known, pl.Series(self.values, dtype=dtype), self.value)  # type: ignore[arg-type]
+            fill = Table(known, pl.Series(self.values, dtype=dtype), self.value).of(self.by)
         made = [present.fill_null(fill).alias(self.column)]
         return [*made, present.is_null().alias(f"{self.column}_{MISSING}")] if self.indicator else made
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -17,7 +16,9 @@ from tidemill.data.columns import TYPES
 Floats = NDArray[np.float64]
 Key = bool | int | str | None
 """A value of a discrete column; None where it is missing."""
-Value = TypeVar("Value", bool, int, str)
+
+FEW_ROWS = 256
+"""Up to so many rows are looked up one by one."""
 
 
 class Fitted(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True, dict=True):
@@ -82,8 +83,28 @@ def keys(values: Sequence[Key], column_type: str) -> pl.Series:
     return pl.Series("key", values, dtype=TYPES[column_type])
 
 
-def mapped(column: str, known: pl.Series, becomes: pl.Series, default: float | None) -> pl.Expr:
-    """The value that each of some keys stands for; the default for all others."""
-    if not len(known):
-        return pl.lit(default, becomes.dtype)
-    return pl.col(column).replace_strict(known, becomes, default=default, return_dtype=becomes.dtype)
+class Table:
+    """The value that each of some keys stands for, and one for all other keys.
+
+    Args:
+        known: The keys.
+        becomes: Their values.
+        default: The value of any other key, missing ones included.
+    """
+
+    def __init__(self, known: pl.Series, becomes: pl.Series, default: Key | float) -> None:
+        self._known, self._becomes, self._default = known, becomes, default
+        self._values = dict(zip(known.to_list(), becomes.to_list(), strict=True))
+
+    def __call__(self, series: pl.Series) -> pl.Series:
+        """The values of a series of keys."""
+        dtype = self._becomes.dtype
+        # Polars hashes all keys anew in each call, which takes milliseconds where one row asks for one of thousands.
+        if len(series) <= FEW_ROWS or not self._values:
+            found = [self._values.get(key, self._default) for key in series.to_list()]
+            return pl.Series(series.name, found, dtype=dtype)
+        return series.replace_strict(self._known, self._becomes, default=self._default, return_dtype=dtype)
+
+    def of(self, column: str) -> pl.Expr:
+        """The values of the keys in a column."""
+        return pl.col(column).map_batches(self, return_dtype=self._becomes.dtype, is_elementwise=True)

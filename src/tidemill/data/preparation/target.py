@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tidemill.core.errors import InvalidArgument
 from tidemill.core.schema import Column
 from tidemill.core.specs.preparation import TargetEncode
-from tidemill.data.preparation.state import Fitted, Floats, Key, checked, keys, mapped
+from tidemill.data.preparation.state import Fitted, Floats, Key, Table, checked, keys
 
 
 class TargetEncoded(Fitted, frozen=True, kw_only=True, tag="target_encode", omit_defaults=True):
@@ -36,7 +36,7 @@ class TargetEncoded(Fitted, frozen=True, kw_only=True, tag="target_encode", omit
     def _made(self) -> list[pl.Expr]:
         encodings = encoding(np.array(self.sums), np.array(self.counts, float), self.mean, self.smooth)
         known = keys(self.categories, self.column_type)
-        return [mapped(self.column, known, pl.Series(encodings, dtype=pl.Float64), self.mean).alias(self.column)]
+        return [Table(known, pl.Series(encodings, dtype=pl.Float64), self.mean).of(self.column).alias(self.column)]
 
     def out_of_fold(self, values: pl.Series, label: Floats) -> pl.Series:
         """The rows it was fitted on, each encoded by the rows of the other folds.
