@@ -29,8 +29,8 @@ class Source(Definition):
 
     Args:
         name: Its name.
-        url: A path or URL of a CSV (plain, gzip or zip) or Parquet file, relative to the project folder. None: rows come
-            only by `push`.
+        url: A path or URL of a CSV, NDJSON or JSON (plain, gzip or zip) or Parquet file, relative to the project folder;
+            or a database, such as `postgresql://anna@db/shop?table=orders`. None: rows come only by `push`.
         time: Column with the event time. None: reference data, without time.
         id: Column or columns that identify a row; a repeated id is quarantined.
         created: Column with the time the row became known; the arrival when absent.
