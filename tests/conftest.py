@@ -6,6 +6,7 @@ import ipaddress
 import os
 import shutil
 import socket
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,6 +111,29 @@ def fresh_database(server: Engine, name: str) -> Iterator[str]:
     yield server.url.set(database=name).render_as_string(hide_password=False)
     with server.connect() as connection:
         connection.exec_driver_sql(drop)
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[Engine]:
+    """An engine on the MariaDB of TIDEMILL_TEST_MARIADB_URL, for making databases."""
+    from sqlalchemy import create_engine
+
+    url = os.environ.get("TIDEMILL_TEST_MARIADB_URL", "mysql+pymysql://root@127.0.0.1:3306/test")
+    engine = create_engine(url, isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 3})
+    require_service(f"MariaDB at {engine.url.host}:{engine.url.port}", lambda: engine.connect().close())
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def mariadb_url(mariadb_server: Engine, worker: str) -> Iterator[str]:
+    """The URL of a MariaDB database of this very test's own, with the server's default character set."""
+    name = f"tidemill_{worker}_{uuid.uuid4().hex[:8]}"
+    with mariadb_server.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE `{name}`")
+    yield mariadb_server.url.set(database=name).render_as_string(hide_password=False)
+    with mariadb_server.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE `{name}`")
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
 _NESTED = {dict, list, tuple}
+_PLAIN = {
+    bool, int, float, str, bytes, datetime.date, datetime.datetime, datetime.time, datetime.timedelta, *_NESTED,
+}  # fmt: skip
 
 
 def frame_of_records(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
@@ -27,6 +29,8 @@ def frame_of_records(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
 def column(name: str, values: Sequence[Any]) -> pl.Series:
     """Values as a column. Integers among floats become floats; values of several other types come as text.
 
+    So do values of a type that Polars does not know, such as UUIDs.
+
     Example:
         >>> column("x", [1, "a", None]).to_list()
         ['1', 'a', None]
@@ -34,7 +38,7 @@ def column(name: str, values: Sequence[Any]) -> pl.Series:
     kinds = {type(value) for value in values if value is not None}
     if kinds == {datetime.datetime}:
         values = [_in_utc(value) for value in values]
-    if kinds <= {int, float} or (len(kinds) == 1 and uuid.UUID not in kinds):
+    if kinds <= {int, float} or (len(kinds) == 1 and kinds <= _PLAIN):
         try:
             # Strictly, a list or record after the first would lose what does not fit the type of the first.
             return pl.Series(name, values, strict=len(kinds) <= 1 and not kinds & _NESTED)

@@ -12,6 +12,7 @@ from tidemill.core.ids import check_name
 from tidemill.core.specs.checks import Check
 from tidemill.core.specs.definition import Definition
 from tidemill.core.times import Duration, parse_duration
+from tidemill.core.uris import concealed
 
 if TYPE_CHECKING:
     import polars as pl
@@ -41,6 +42,9 @@ class Source(Definition):
         null_values: Texts of a CSV file that mean "no value".
         types: Types of columns (`boolean`, `int64`, `float64`, `string`, `time`), where the file does not make them
             plain. A row whose value does not fit goes to quarantine.
+        query: What to read of a database, instead of a table.
+        since: Column of a database's rows that only grows, a number or a time: each delivery goes on where the last one
+            stopped.
 
     Example:
         >>> Source("weather", "data/weather.csv", time="observed_at").time
@@ -50,7 +54,7 @@ class Source(Definition):
     kind: ClassVar[str] = "source"
 
     label: str
-    url: str | None = None
+    url: str | None = field(default=None, repr=False)  # it may hold a password
     time: str | None = None
     id: str | Sequence[str] | None = None
     created: str | None = None
@@ -60,6 +64,8 @@ class Source(Definition):
     documentation: Mapping[str, Any] = field(default_factory=dict)
     null_values: Sequence[str] = ("", "NA")
     types: Mapping[str, str] = field(default_factory=dict)
+    query: str | None = None
+    since: str | None = None
 
     def __post_init__(self) -> None:
         self.bind(check_name(self.label, "source name"))
@@ -86,7 +92,7 @@ class Source(Definition):
 
     def describe(self) -> dict[str, Any]:
         return {
-            "url": self.url,
+            "url": None if self.url is None else concealed(self.url),
             "time": self.time,
             "id": list(self.id_columns),
             "created": self.created,
@@ -96,4 +102,6 @@ class Source(Definition):
             "documentation": dict(self.documentation),
             "null_values": list(self.null_values),
             "types": dict(self.types),
+            # Only where given: what was applied before there were databases keeps its digest.
+            **{name: value for name, value in (("query", self.query), ("since", self.since)) if value is not None},
         }
