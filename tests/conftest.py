@@ -6,7 +6,6 @@ import ipaddress
 import os
 import shutil
 import socket
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -127,12 +126,19 @@ def mariadb_server() -> Iterator[Engine]:
 
 @pytest.fixture
 def mariadb_url(mariadb_server: Engine, worker: str) -> Iterator[str]:
-    """The URL of a MariaDB database of this very test's own, with the server's default character set."""
-    name = f"tidemill_{worker}_{uuid.uuid4().hex[:8]}"
-    with mariadb_server.connect() as connection:
+    """The URL of a MariaDB database that is empty at the start of this very test."""
+    with fresh_mariadb(mariadb_server, f"tidemill_{worker}_empty") as url:
+        yield url
+
+
+@contextmanager
+def fresh_mariadb(server: Engine, name: str) -> Iterator[str]:
+    """Create a database; drop it afterwards."""
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE IF EXISTS `{name}`")
         connection.exec_driver_sql(f"CREATE DATABASE `{name}`")
-    yield mariadb_server.url.set(database=name).render_as_string(hide_password=False)
-    with mariadb_server.connect() as connection:
+    yield server.url.set(database=name).render_as_string(hide_password=False)
+    with server.connect() as connection:
         connection.exec_driver_sql(f"DROP DATABASE `{name}`")
 
 
