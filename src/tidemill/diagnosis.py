@@ -86,10 +86,11 @@ def _store(settings: Settings, kind: str) -> Finding:
     url = str(getattr(settings, kind))
     try:
         store = open_store(kind, url, settings.home_path)
+        detail = getattr(store, "check", lambda: "answers")()
     except TidemillError as error:
         return Finding(f"{kind} store", concealed(url), "attention", without_secret(str(error), url))
     getattr(store, "close", lambda: None)()
-    return Finding(f"{kind} store", concealed(url), "ok", "answers")
+    return Finding(f"{kind} store", concealed(url), "ok", detail)
 
 
 def _definitions(settings: Settings) -> Definitions | TidemillError:

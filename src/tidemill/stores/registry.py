@@ -71,6 +71,7 @@ BUILT_IN = (
     Backend("metadata", "mariadb+pymysql", _METADATA, "pymysql", "mysql"),
     Backend("artifacts", "file", _ARTIFACTS),
     Backend("artifacts", "memory", _ARTIFACTS),
+    Backend("artifacts", "s3", _ARTIFACTS, "s3fs", "s3"),
     Backend("tables", "delta", _TABLES),
     Backend("online", "lmdb", _ONLINE),
     Backend("online", "memory", _ONLINE),
