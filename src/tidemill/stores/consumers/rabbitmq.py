@@ -193,6 +193,7 @@ class RabbitConsumer:
                 channel.basic_consume(self._link.queue, self._take)
             except BaseException:
                 _close(channel)
+                self._came.clear()
                 raise
             self._session += 1
             self._channel = channel
