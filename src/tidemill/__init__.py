@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tidemill.core.specs.aggregates import sum as sum
     from tidemill.core.specs.aggregates import unique_count as unique_count
     from tidemill.core.specs.aggregates import variance as variance
+    from tidemill.core.specs.changes import Changes as Changes
     from tidemill.core.specs.checks import check as check
     from tidemill.core.specs.features import FeatureService as FeatureService
     from tidemill.core.specs.features import FeatureView as FeatureView
@@ -64,6 +65,7 @@ _HOMES = {
         "approx_quantile", "approx_unique_count", "count", "ewma", "first", "first_k", "last", "last_k", "max", "mean",
         "median", "min", "mode", "rate", "stddev", "sum", "unique_count", "variance",
     ],
+    "tidemill.core.specs.changes": ["Changes"],
     "tidemill.core.specs.checks": ["check"],
     "tidemill.core.specs.features": ["FeatureService", "FeatureView", "Label", "feature_view", "on_demand"],
     "tidemill.core.specs.monitoring": ["Monitor", "notify", "retrain"],

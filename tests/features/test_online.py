@@ -40,13 +40,15 @@ class Bench:
 
     store: OnlineStore = field(default_factory=MemoryOnline)
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)
+    unique_ids: bool = False
 
     def __post_init__(self) -> None:
         self.restart()
 
     def restart(self) -> None:
         """A new process would begin like this."""
-        self.online = Online(Scope("p", "me", ManualClock(NOW)), read=self.read, store=self.store)
+        scope = Scope("p", "me", ManualClock(NOW))
+        self.online = Online(scope, read=self.read, store=self.store, unique_ids=self.unique_ids)
 
     def read(self, source: Source) -> pl.LazyFrame:
         if source.name not in self.tables:
@@ -59,7 +61,8 @@ class Bench:
 
     def offline(self, service: FeatureService, rows: pl.DataFrame, t: list[int], **options: Any) -> pl.DataFrame:
         spine = rows.with_columns(t=pl.Series(t, dtype=pl.Int64))
-        return offline_features(service, spine, "t", self.read, **options).drop(spine.columns)
+        found = offline_features(service, spine, "t", self.read, unique_ids=self.unique_ids, **options)
+        return found.drop(spine.columns)
 
 
 @pytest.fixture
@@ -285,6 +288,26 @@ def test_an_event_reported_again_counts_at_its_first_report(tmp_path: Path) -> N
     same(bench.online.lookup(service, asked, np.array(t)), bench.offline(service, asked, t))
     assert bench.online.lookup(service, asked, np.array(t))["counted__f"].to_list() == [1, 3, 2, 0]
     store.close()
+
+
+def test_where_ids_are_unique_nothing_is_kept_to_recognize_them() -> None:
+    counted = windowed(events, "i", [agg.count, agg.sum, agg.last], name="counted")
+    service = FeatureService([counted], name="unique")
+    rows = stamped({"k": ["a"] * 4, "n": [1] * 4, "number": [1, 2, 3, None], "i": [5, 6, 7, 8]}, [1, 3, 3, 9])
+    asked, t = pl.DataFrame({"k": ["a"] * 4, "n": [1] * 4}), [2, 4, 10, 30]
+    found = []
+    for unique in (False, True):
+        bench = Bench(unique_ids=unique)
+        bench.add(events, rows[:2])
+        bench.online.materialize([counted])
+        bench.add(events, rows[2:])
+        bench.online.apply_rows([counted], events, rows[2:])
+        online = bench.online.lookup(service, asked, np.array(t))
+        assert_frame_equal(online, bench.offline(service, asked, t))
+        found.append(online)
+        with bench.store.read() as reader:
+            assert any("reports" in view for view in reader.views()) is not unique
+    assert_frame_equal(*found)
 
 
 def test_sums_keep_their_digits(bench: Bench) -> None:

@@ -141,7 +141,7 @@ class Data:
         if not source.id_columns:
             return pl.Series([False]).new_from_index(0, passed.height)
         there = None if table is None else self.tables.scan(table_of(source.name))
-        return ids.repeated(passed, source.id_columns, there)
+        return ids.repeated(passed, source.distinct_columns, there)
 
     # -- pushed rows ---------------------------------------------------------------------------------------------------
 

@@ -170,7 +170,8 @@ class Catalog:
     def _candidates(self) -> list[Source]:
         labels: dict[str, Label] = self._definitions.of_kind("label")
         labelled = {label.source.name for label in labels.values()}
-        sources: list[Source] = [s for s in self._definitions.of_kind("source").values() if s.time is not None]
+        sources: list[Source] = [s for s in self._definitions.of_kind("source").values()
+                                 if s.time is not None and s.changes is None]  # fmt: skip
         return sorted(sources, key=lambda s: (s.name not in labelled, not s.id_columns, s.name))
 
     def validate(self) -> None:

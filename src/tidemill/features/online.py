@@ -73,12 +73,15 @@ class Online:
         scope: Project, principal and clock.
         read: Gives the rows of a source.
         store: The online store.
+        unique_ids: Whether no id comes twice in a source's rows, as with those of `tidemill.data`; else every report of an
+            event is kept, so that it counts at its first (R11).
     """
 
-    def __init__(self, scope: Scope, *, read: Read, store: OnlineStore) -> None:
+    def __init__(self, scope: Scope, *, read: Read, store: OnlineStore, unique_ids: bool = False) -> None:
         self._scope = scope
         self._read = read
         self._store = store
+        self._unique_ids = unique_ids
         self._names: dict[FeatureView, Names] = {}
         self._shapes: dict[tuple[FeatureView, bytes], Shape] = {}
         self._readers: dict[tuple[Any, ...], ServiceReader] = {}
@@ -270,7 +273,7 @@ class Online:
     def _shape(self, view: FeatureView, columns: bytes) -> Shape:
         key = (view, columns)
         if key not in self._shapes:
-            self._shapes[key] = Shape.of(view, load_columns(columns))
+            self._shapes[key] = Shape.of(view, load_columns(columns), unique_ids=self._unique_ids)
         return self._shapes[key]
 
     def _reader(self, service: FeatureService, schema: pl.Schema, reader: OnlineReader) -> ServiceReader:
@@ -292,9 +295,12 @@ class Online:
 
 
 def _reach(view: FeatureView) -> int | None:
-    """How far back a question looks; None for all of the past. A state view needs a key's newest row only."""
+    """How far back a question looks; None for all of the past. A state view needs a key's newest row only.
+
+    Of a change log it is the newest that is still live, which may be any.
+    """
     if not view.is_windowed:
-        return view.ttl_micros
+        return None if view.source.changes is not None and not view.ttl_micros else view.ttl_micros
     reach = 0
     for aggregate in view.aggregates:
         for window in aggregate.windows:

@@ -153,7 +153,7 @@ def on_demand_features(out: Sequence[str], given: Sequence[str], time: str) -> l
 
 def plan_service(
     service: FeatureService, schema_of: SchemaOf, spine: pl.Schema, time: str, *,
-    rows_of: Callable[[FeatureView], ViewRows] | None = None,
+    rows_of: Callable[[FeatureView], ViewRows] | None = None, unique_ids: bool = False,
 ) -> ServicePlan:  # fmt: skip
     """Resolve a service for the rows of a spine.
 
@@ -163,13 +163,14 @@ def plan_service(
         spine: The columns of the rows the features are for.
         time: Their time column.
         rows_of: View rows resolved before; resolved anew when absent.
+        unique_ids: Whether no id comes twice in a source's rows.
 
     Raises:
         InvalidArgument: Two features share a name, a feature hides a column of the spine, a key has another type, or an
             aggregate does not fit its column.
         NotFound: A key, or a column, is missing.
     """
-    resolve = rows_of or (lambda view: view_rows(view, schema_of(view.source)))
+    resolve = rows_of or (lambda view: view_rows(view, schema_of(view.source), unique_ids=unique_ids))
     parts = tuple(
         plan_on_demand(part, spine, time)
         if isinstance(part, OnDemand)

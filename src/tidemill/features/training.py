@@ -48,11 +48,13 @@ class SourceReader:
         scan: The rows of a version; None means the newest.
         version: The newest version; None before anything was ingested.
         watermark: The latest event time, microseconds; None before anything was ingested.
+        unique_ids: Whether no id comes twice in a source's rows.
     """
 
     scan: Scan
     version: Callable[[Source], int | None]
     watermark: Callable[[Source], int | None]
+    unique_ids: bool = False
 
     def newest(self, source: Source) -> pl.LazyFrame:
         """The rows of the newest version."""
@@ -114,7 +116,10 @@ class TrainingSets:
         pinned = _Pinned(self._reader, service, spine, label)
         rows, counts = _spine_rows(pinned, spine, label, end, None if since is None else _moment(since))
         own = pl.Schema({n: t for n, t in rows.schema.items() if n not in (LABEL, *SYSTEM_COLUMNS)})
-        plan = plan_service(service, lambda source: pinned.read(source).collect_schema(), own, str(spine.time))
+        plan = plan_service(
+            service, lambda source: pinned.read(source).collect_schema(), own, str(spine.time),
+            unique_ids=self._reader.unique_ids,
+        )  # fmt: skip
         frame = planned_features(
             plan,
             rows,
@@ -184,7 +189,7 @@ def _spine_rows(
 
 
 def _availability(service: FeatureService, known_at: bool) -> str:
-    modes = {known_at or use.view.known_at for use in service.uses}
+    modes = {known_at or use.view.is_as_known for use in service.uses}
     return "mixed" if len(modes) == 2 else "known" if True in modes else "event"
 
 
@@ -228,6 +233,10 @@ def plan_digest(service: FeatureService, spine: Source, known_at: bool) -> str:
 def _check_spine(spine: Source, label: Label | None) -> None:
     if spine.time is None:
         raise InvalidArgument(f"source {spine.name!r} has no time", hint="A spine needs tm.Source(..., time=...)")
+    if spine.changes is not None:
+        raise InvalidArgument(
+            f"source {spine.name!r} is a change log", expected="a spine with one row for each moment to predict for"
+        )
     if label is not None and not spine.id_columns:
         raise InvalidArgument(
             f"source {spine.name!r} has no id", hint="Labels are joined by id: tm.Source(..., id=...)"

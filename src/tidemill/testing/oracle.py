@@ -155,6 +155,30 @@ def _ewma(events: list[int], values: list[Any], end: int, half_life: float) -> f
     return weighted / math.fsum(weights)
 
 
+def live(images: Sequence[tuple[Row, bool]], t: int) -> list[Row]:
+    """The rows of a change log that are live at t (R10): added by then, and not taken away again.
+
+    Args:
+        images: Rows with whether each was added (true) or one live row like it was taken away, the oldest of several.
+        t: The moment.
+    """
+    rows: list[Row] = []
+    known = [(row, added) for row, added in images if row.known is not None and row.known <= t]
+    for row, added in sorted(known, key=lambda image: (image[0].known or 0, image[0].seq)):
+        if added:
+            rows.append(row)
+            continue
+        like = [other for other in rows if _alike(other, row)]
+        if like:
+            rows.remove(like[0])
+    return rows
+
+
+def _alike(a: Row, b: Row) -> bool:
+    both_nan = _is_nan(a.value) and _is_nan(b.value)
+    return same_key(a.key, b.key) and a.event == b.event and (both_nan or a.value == b.value)
+
+
 def _once(rows: list[Row]) -> list[Row]:
     kept: list[Row] = []
     for row in rows:

@@ -97,6 +97,11 @@ class FeatureView(Definition):
         return 0 if self.ttl is None else parse_duration(self.ttl)
 
     @property
+    def is_as_known(self) -> bool:
+        """Whether a row counts only once it was known: as asked for, and always for a change log (R10)."""
+        return self.known_at or self.source.changes is not None
+
+    @property
     def is_windowed(self) -> bool:
         """Whether the view exposes aggregates."""
         return bool(self.aggregates)
@@ -233,6 +238,10 @@ class Label(Definition):
         if not source.id_columns:
             raise InvalidArgument(
                 f"source {source.name!r} has no id", hint="Labels are joined by id: tm.Source(..., id=...)"
+            )
+        if source.changes is not None:
+            raise InvalidArgument(
+                f"source {source.name!r} is a change log", expected="a source with one row for each label"
             )
         if name is not None:
             self.bind(name)

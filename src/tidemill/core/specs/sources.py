@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tidemill.core.code import code_digest
 from tidemill.core.errors import InvalidArgument
 from tidemill.core.ids import check_name
+from tidemill.core.specs.changes import Changes
 from tidemill.core.specs.checks import Check
 from tidemill.core.specs.definition import Definition
 from tidemill.core.times import Duration, parse_duration
@@ -41,6 +42,8 @@ class Source(Definition):
         null_values: Texts of a CSV file that mean "no value".
         types: Types of columns (`boolean`, `int64`, `float64`, `string`, `time`), where the file does not make them
             plain. A row whose value does not fit goes to quarantine.
+        changes: How the rows tell of changes, for a change log (R10). Its `created` is when a change was made, its `id`
+            names a change, and a repeated one is quarantined.
 
     Example:
         >>> Source("weather", "data/weather.csv", time="observed_at").time
@@ -60,6 +63,7 @@ class Source(Definition):
     documentation: Mapping[str, Any] = field(default_factory=dict)
     null_values: Sequence[str] = ("", "NA")
     types: Mapping[str, str] = field(default_factory=dict)
+    changes: Changes | None = None
 
     def __post_init__(self) -> None:
         self.bind(check_name(self.label, "source name"))
@@ -71,6 +75,12 @@ class Source(Definition):
                 raise InvalidArgument(
                     f"{check!r} is not a check", expected="checks such as tm.check('x').between(0, 1)"
                 )
+        if self.changes is not None and not isinstance(self.changes, Changes):
+            raise InvalidArgument(f"changes={self.changes!r} is not a description of changes", expected="tm.Changes()")
+        if self.changes is not None and self.time is None:
+            raise InvalidArgument(
+                f"change log {self.label!r} has no time column", hint="Give tm.Source(..., time=...) the event time"
+            )
 
     @property
     def id_columns(self) -> tuple[str, ...]:
@@ -80,11 +90,19 @@ class Source(Definition):
         return (self.id,) if isinstance(self.id, str) else tuple(self.id)
 
     @property
+    def distinct_columns(self) -> tuple[str, ...]:
+        """The columns in which no two rows of the table agree: the id; in a change log also which image a row is."""
+        if self.changes is None or not self.id_columns:
+            return self.id_columns
+        return (*self.id_columns, self.changes.op)
+
+    @property
     def delay_micros(self) -> int:
         """The delay in microseconds; 0 when there is none."""
         return 0 if self.delay is None else parse_duration(self.delay)
 
     def describe(self) -> dict[str, Any]:
+        changes = {} if self.changes is None else {"changes": self.changes.describe()}
         return {
             "url": self.url,
             "time": self.time,
@@ -96,4 +114,5 @@ class Source(Definition):
             "documentation": dict(self.documentation),
             "null_values": list(self.null_values),
             "types": dict(self.types),
+            **changes,
         }
