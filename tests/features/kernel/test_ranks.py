@@ -34,6 +34,14 @@ def test_medians() -> None:
     assert np.array_equal(range_medians(Ordered(values), start, end), expected, equal_nan=True)
 
 
+def test_few_ranges_give_what_many_give() -> None:
+    values = random.normal(size=SIZE)
+    values[5] = math.nan
+    many = range_medians(Ordered(values), start, end)
+    few = [range_medians(Ordered(values), start[i : i + 9], end[i : i + 9]) for i in range(0, 300, 9)]
+    assert np.array_equal(np.concatenate(few), many, equal_nan=True)
+
+
 def test_medians_of_what_is_hardly_a_number() -> None:
     huge, tiny = np.finfo(float).max, 5e-324
     values = np.array([huge, huge, tiny, tiny, math.inf, -math.inf, 1.0, math.nan, 2.0])

@@ -35,6 +35,9 @@ _FRACTIONS = (
 _ARITHMETIC = ("sum", *_FRACTIONS)
 _ANYTHING = ("count", "first", "last", "rate")
 
+_FEW = 20_000
+"""So few numbers are quicker sorted than hashed."""
+
 
 def evaluate(
     aggregates: Sequence[Aggregate],
@@ -154,7 +157,9 @@ class Values:
 
     @cached_property
     def codes(self) -> Ints:
-        """Equal codes for equal values."""
+        """Equal codes for equal values; NaN is equal to NaN."""
+        if len(self.series) <= _FEW and (self.series.dtype.is_numeric() or self.series.dtype == pl.Boolean):
+            return np.unique(self.numbers, return_inverse=True)[1]
         return KeyIndex(self.series.to_frame("v"), ["v"]).ids(self.series.to_frame("v"))
 
     @cached_property

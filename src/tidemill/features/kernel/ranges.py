@@ -20,6 +20,9 @@ Floats: TypeAlias = NDArray[np.float64]
 Number = TypeVar("Number", np.int64, np.float64)
 Parts: TypeAlias = tuple[Floats, ...]
 
+FEW = 64
+"""So few ranges are quicker done one by one."""
+
 
 def _fold(leaves: Parts, start: Ints, end: Ints, merge: Callable[[Parts, Parts], Parts]) -> Parts:
     """Merge the leaves of each range; a range of none stays 0 in every part."""
@@ -104,13 +107,27 @@ def range_decayed_means(values: Floats, event: Ints, half_life: float, start: In
         >>> range_decayed_means(values, event, 10, np.array([0]), np.array([2])).tolist()
         [2.0]
     """
-    finite = np.where(np.isfinite(values), values, 0.0)
+    finite = np.isfinite(values)
     # Microseconds of three centuries are exact in a float, and so are their differences.
-    leaves = (event.astype(np.float64), np.ones(len(values)), finite)
+    leaves = (event.astype(np.float64), np.ones(len(values)), np.where(finite, values, 0.0))
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        mean = _fold(leaves, start, end, partial(_merge_decayed, half_life))[2]
+        if len(start) <= FEW:
+            mean = _decayed_means(leaves[0], leaves[2], half_life, start, end)
+        else:
+            mean = _fold(leaves, start, end, partial(_merge_decayed, half_life))[2]
         # What is not finite spreads through its ranges, whatever little it weighs.
-        return mean + range_sums(np.where(np.isfinite(values), 0.0, values), start, end)
+        return mean if finite.all() else mean + range_sums(np.where(finite, 0.0, values), start, end)
+
+
+def _decayed_means(event: Floats, values: Floats, half_life: float, start: Ints, end: Ints) -> Floats:
+    means = np.zeros(len(start))
+    for place, (low, high) in enumerate(zip(start.tolist(), end.tolist(), strict=True)):
+        if low < high:
+            weights = np.exp2((event[low:high] - event[high - 1]) / half_life)
+            # Differences from what weighs most: the mean of a constant is that constant, and an old huge value fades.
+            newest = values[high - 1]
+            means[place] = newest + ((values[low:high] - newest) * weights).sum() / weights.sum()
+    return means
 
 
 def _merge_decayed(half_life: float, a: Parts, b: Parts) -> Parts:
@@ -119,7 +136,8 @@ def _merge_decayed(half_life: float, a: Parts, b: Parts) -> Parts:
     mine = np.where(a[1] == 0, 0.0, a[1] * np.exp2((a[0] - newest) / half_life))
     theirs = b[1] * np.exp2((b[0] - newest) / half_life)
     weight = mine + theirs
-    return newest, weight, np.where(mine == 0, b[2], a[2] + (b[2] - a[2]) * (theirs / weight))
+    heavy, light = np.where(mine > theirs, a[2], b[2]), np.where(mine > theirs, b[2], a[2])
+    return newest, weight, heavy + (light - heavy) * (np.minimum(mine, theirs) / weight)
 
 
 def range_int_sums(values: Ints, start: Ints, end: Ints) -> tuple[Ints, NDArray[np.bool_]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import numpy as np
 
-from tidemill.features.kernel.ranges import Floats
+from tidemill.features.kernel.ranges import FEW, Floats
 from tidemill.features.kernel.timeline import Ints
 
 _SLACK = 1e-9
@@ -49,20 +50,32 @@ def range_kth(places: Ints, start: Ints, end: Ints, kth: Ints) -> Ints:
 
 
 class Ordered:
-    """Values with their places in ascending order."""
+    """Values, asked for by their place in ascending order."""
 
     def __init__(self, values: Floats) -> None:
         self.values = values
-        self._different, self._places = np.unique(values, return_inverse=True)
-        self._missing = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.isnan(values))])
+
+    @cached_property
+    def _missing(self) -> Ints:
+        return np.concatenate([np.zeros(1, np.int64), np.cumsum(np.isnan(self.values))])
+
+    @cached_property
+    def _places(self) -> tuple[Floats, Ints]:
+        """The different values, ascending, and each value's place among them."""
+        different, places = np.unique(self.values, return_inverse=True)
+        return different, places
 
     def kth(self, start: Ints, end: Ints, kth: Ints) -> Floats:
         """The k-th smallest (from 0) of ranges; NaN if one is in the range or it is empty."""
         found = np.full(len(start), math.nan)
         asked = np.flatnonzero((start < end) & (self._missing[end] == self._missing[start]))
-        if len(asked):
-            places = range_kth(self._places, start[asked], end[asked], kth[asked])
-            found[asked] = self._different[places]
+        low, high, rank = start[asked], end[asked], kth[asked]
+        if 0 < len(asked) <= FEW:
+            each = zip(low.tolist(), high.tolist(), rank.tolist(), strict=True)
+            found[asked] = [np.partition(self.values[a:b], k)[k] for a, b, k in each]
+        elif len(asked):
+            different, places = self._places
+            found[asked] = different[range_kth(places, low, high, rank)]
         return found
 
 
