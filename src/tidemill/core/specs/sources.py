@@ -22,6 +22,9 @@ SYSTEM_COLUMNS = ("event_ts", "created_ts", "ingest_seq")
 COLUMN_TYPES = ("boolean", "int64", "float64", "string", "time")
 """What `types=` of a source may name."""
 
+EVENT_FORMATS = ("json", "msgpack", "arrow")
+"""What `format=` of a source may name."""
+
 
 @dataclass(frozen=True, eq=False)
 class Source(Definition):
@@ -29,8 +32,9 @@ class Source(Definition):
 
     Args:
         name: Its name.
-        url: A path or URL of a CSV (plain, gzip or zip) or Parquet file, relative to the project folder. None: rows come
-            only by `push`.
+        url: A path or URL of a CSV (plain, gzip or zip) or Parquet file, relative to the project folder; or the URL of a
+            broker (`kafka:`, `redis:`, `nats:`, `amqp:`, `stream:`), whose events `tidemill features stream` reads. None:
+            rows come only by `push`.
         time: Column with the event time. None: reference data, without time.
         id: Column or columns that identify a row; a repeated id is quarantined.
         created: Column with the time the row became known; the arrival when absent.
@@ -41,6 +45,8 @@ class Source(Definition):
         null_values: Texts of a CSV file that mean "no value".
         types: Types of columns (`boolean`, `int64`, `float64`, `string`, `time`), where the file does not make them
             plain. A row whose value does not fit goes to quarantine.
+        format: How the events of a broker are written: `json` or `msgpack` (an object of columns, one row), or `arrow` (an
+            IPC stream, any number of rows).
 
     Example:
         >>> Source("weather", "data/weather.csv", time="observed_at").time
@@ -60,12 +66,15 @@ class Source(Definition):
     documentation: Mapping[str, Any] = field(default_factory=dict)
     null_values: Sequence[str] = ("", "NA")
     types: Mapping[str, str] = field(default_factory=dict)
+    format: str = "json"
 
     def __post_init__(self) -> None:
         self.bind(check_name(self.label, "source name"))
         for column, kind in self.types.items():
             if kind not in COLUMN_TYPES:
                 raise InvalidArgument(f"types={{{column!r}: {kind!r}}} names no type", known=COLUMN_TYPES)
+        if self.format not in EVENT_FORMATS:
+            raise InvalidArgument(f"format={self.format!r} is no format of events", known=EVENT_FORMATS)
         for check in self.checks:
             if not isinstance(check, Check):
                 raise InvalidArgument(
@@ -96,4 +105,6 @@ class Source(Definition):
             "documentation": dict(self.documentation),
             "null_values": list(self.null_values),
             "types": dict(self.types),
+            # Only where it is not the usual one: definitions that were applied before there was a choice keep their digest.
+            **({} if self.format == "json" else {"format": self.format}),
         }
