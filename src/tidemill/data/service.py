@@ -25,6 +25,7 @@ from tidemill.data.quarantine import SCHEMA
 from tidemill.data.reading import find_file, read_file, read_frame
 from tidemill.data.summary import SourceSummary, summarize
 from tidemill.stores.artifacts.protocol import ArtifactStore
+from tidemill.stores.consumers.open import is_broker
 from tidemill.stores.consumers.protocol import Event
 from tidemill.stores.metadata.protocol import MetadataStore
 from tidemill.stores.streams.protocol import StreamStore
@@ -101,6 +102,10 @@ class Data:
         place = url or source.url
         if place is None:
             raise InvalidArgument(f"source {source.name!r} has no URL", hint="Pass url= or frame=, or push rows")
+        if is_broker(place):
+            raise InvalidArgument(
+                f"source {source.name!r} is read from a broker", hint=f"Run: tidemill features stream {source.name}"
+            )
         path = find_file(place, self.folder)
         archived = archive_file(self.artifacts, path, place)
 
