@@ -60,6 +60,9 @@ _ARTIFACTS = "tidemill.stores.artifacts.open:open_artifacts"
 _TABLES = "tidemill.stores.tables.open:open_tables"
 _ONLINE = "tidemill.stores.online.open:open_online"
 _STREAMS = "tidemill.stores.streams.open:open_streams"
+_REDIS_BROKER = "tidemill.stores.consumers.redis:RedisBroker"
+_NATS_BROKER = "tidemill.stores.consumers.nats:NatsBroker"
+_RABBITMQ_BROKER = "tidemill.stores.consumers.rabbitmq:RabbitBroker"
 
 BUILT_IN = (
     Backend("metadata", "sqlite", _METADATA),
@@ -72,6 +75,14 @@ BUILT_IN = (
     Backend("online", "memory", _ONLINE),
     Backend("streams", "file", _STREAMS),
     Backend("streams", "memory", _STREAMS),
+    Backend("broker", "stream", "tidemill.stores.consumers.stream:StreamBroker"),
+    Backend("broker", "redis", _REDIS_BROKER, "redis", "redis"),
+    Backend("broker", "rediss", _REDIS_BROKER, "redis", "redis"),
+    Backend("broker", "kafka", "tidemill.stores.consumers.kafka:KafkaBroker", "confluent_kafka", "kafka"),
+    Backend("broker", "nats", _NATS_BROKER, "nats", "nats"),
+    Backend("broker", "tls", _NATS_BROKER, "nats", "nats"),
+    Backend("broker", "amqp", _RABBITMQ_BROKER, "pika", "rabbitmq"),
+    Backend("broker", "amqps", _RABBITMQ_BROKER, "pika", "rabbitmq"),
 )
 
 

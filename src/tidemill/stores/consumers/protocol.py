@@ -42,12 +42,13 @@ class Consumer(Protocol):
         Read the events of one partition, from the beginning:
 
         >>> import tempfile
+        >>> from contextlib import closing
         >>> from pathlib import Path
         >>> from tidemill.stores.consumers.open import open_consumer, open_producer
         >>> home = Path(tempfile.mkdtemp())
-        >>> with open_producer("stream:orders", home) as producer:
+        >>> with closing(open_producer("stream:orders", home)) as producer:
         ...     producer.send([b"one", b"two"])
-        >>> with open_consumer("stream:orders", home, group="mill") as consumer:
+        >>> with closing(open_consumer("stream:orders", home, group="mill")) as consumer:
         ...     [event.payload for event in consumer.poll(10, timeout=1.0)]
         [b'one', b'two']
     """
@@ -125,4 +126,16 @@ class Producer(Protocol):
 
     def close(self) -> None:
         """Let go of the connection."""
+        ...
+
+
+class Broker(Protocol):
+    """What the URL of a broker names. Nothing is connected yet."""
+
+    def consumer(self, group: str) -> Consumer:
+        """A reader for one group of processes."""
+        ...
+
+    def producer(self) -> Producer:
+        """A sender."""
         ...
