@@ -279,7 +279,9 @@ class Platform:
             strict: Refuse a delivery of which a row fails a check.
         """
         defined: dict[str, Source] = self.definitions.of_kind("source")
-        chosen = [self.definitions.get("source", name) for name in names] or [s for s in defined.values() if delivers(s)]
+        chosen = [self.definitions.get("source", name) for name in names] or [
+            s for s in defined.values() if delivers(s)
+        ]
         arrivals = [self.data.ingest(source, url=url, strict=strict) for source in chosen]
         self.features.materialize()
         return arrivals

@@ -73,18 +73,15 @@ def dead_letters(dead: Sequence[DeadLetter], feed: str, now: int) -> pl.DataFram
         feed: Where they were read.
         now: When, microseconds.
     """
-    columns = {
+    events = [letter.event for letter in dead]
+    columns: dict[str, list[Any]] = {
         "arrived_at": [now] * len(dead), "reason": [letter.reason for letter in dead], "feed": [feed] * len(dead),
-        "partition": [letter.event.partition for letter in dead],
-        "position": [letter.event.position for letter in dead],
-        "published": [letter.event.published for letter in dead], "key": [letter.event.key for letter in dead],
-        "payload": [letter.event.payload for letter in dead],
+        "partition": [event.partition for event in events], "position": [event.position for event in events],
+        "published": [event.published for event in events], "key": [event.key for event in events],
+        "payload": [event.payload for event in events],
     }  # fmt: skip
-    return pl.DataFrame({
-        name: pl.Series(values, dtype=pl.Int64).cast(INSTANT) if SCHEMA[name] == INSTANT
-        else pl.Series(values, dtype=SCHEMA[name])
-        for name, values in columns.items()
-    })  # fmt: skip
+    raw = {name: pl.Int64() if dtype == INSTANT else dtype for name, dtype in SCHEMA.items()}
+    return pl.DataFrame(columns, schema=raw).cast({"arrived_at": INSTANT, "published": INSTANT})
 
 
 def _check_columns(source: Source, content: Any) -> None:
@@ -106,7 +103,8 @@ def _together(contents: list[Any]) -> pl.DataFrame | None:
         return None
     if isinstance(contents[0], pl.DataFrame):
         try:
-            return pl.concat(contents, how="diagonal_relaxed")
+            together: pl.DataFrame = pl.concat(contents, how="diagonal_relaxed")
+            return together
         except pl.exceptions.PolarsError as error:
             raise InvalidData(f"the events' columns do not fit each other: {error}") from None
     return pushed_frame(contents)

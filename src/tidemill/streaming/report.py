@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from typing import TextIO
@@ -62,7 +63,8 @@ class JsonLog:
     def _write(self, status: Status) -> None:
         line = {
             "time": format_time(self._clock.now()), "level": "info" if status.well else "warning",
-            "logger": "tidemill.streaming", "message": status.detail or status.state, **msgspec.to_builtins(status),
+            "logger": "tidemill.streaming", "message": status.detail or status.state, "pid": os.getpid(),
+            **msgspec.to_builtins(status),
         }  # fmt: skip
         self._out.write(msgspec.json.encode(line).decode() + "\n")
         self._out.flush()

@@ -60,6 +60,7 @@ class StreamService:
         for thread in threads:
             thread.start()
         ended = 0
+        say(self.status())
         while ended < len(threads):
             ended += self._ended.acquire(timeout=every)
             say(self.status())

@@ -182,5 +182,3 @@ class Stream:
             if stop.wait(pause):
                 return None
             pause = min(2 * pause, _LONGEST_PAUSE)
-
-

@@ -54,18 +54,19 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._asked_to_stop)
         pause = FIRST_PAUSE
-        while True:
-            began = time.monotonic()
-            code = self._run_once()
-            if self._stopping or code in FINAL:
-                return code
+        began = time.monotonic()
+        while not self._is_over(code := self._run_once()):
             pause = FIRST_PAUSE if time.monotonic() - began > STEADY else pause
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
             print(f"The process {how}; it is started again in {pause:.1f} s.", file=sys.stderr, flush=True)
             self._sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
-            if self._stopping:
-                return 0
+            if self._is_over(code):
+                break
+            pause, began = min(2 * pause, LONGEST_PAUSE), time.monotonic()
+        return code
+
+    def _is_over(self, code: int) -> bool:
+        return self._stopping or code in FINAL
 
     def _run_once(self) -> int:
         reading, _ = self._lifeline
