@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
+    OFFSET_END,
     TIMESTAMP_NOT_AVAILABLE,
     Consumer,
     KafkaError,
@@ -55,6 +56,7 @@ _READER = {
     "auto.offset.reset": "earliest",
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
+    "fetch.wait.max.ms": 100,  # other requests wait behind a fetch
     "partition.assignment.strategy": "cooperative-sticky",
     "queued.max.messages.kbytes": 16 * 1024,
     "session.timeout.ms": 10_000,
@@ -124,18 +126,27 @@ class KafkaConsumer:
             self._consumer.commit(offsets=offsets, asynchronous=True)
 
     def lag(self) -> dict[str, int]:
+        held = dict(self._places)
         try:
-            return {partition: self._behind(partition) for partition in self._places}
+            ends = self._offsets(held, OFFSET_END)
+            starts = self._offsets([name for name, place in held.items() if place is None], OFFSET_BEGINNING)
         except KafkaException as error:
             raise unavailable(self._who, error.args[0].str()) from error
+        return {
+            name: max(ends[name] - (starts[name] if place is None else int(place) + 1), 0)
+            for name, place in held.items()
+        }
 
     def close(self) -> None:
         self._consumer.close()
 
-    def _behind(self, partition: str) -> int:
-        low, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, int(partition)), timeout=_ANSWER)
-        place = self._places[partition]
-        return int(high - (low if place is None else max(low, int(place) + 1)))
+    def _offsets(self, partitions: Iterable[str], logical: int) -> dict[str, int]:
+        wanted = [TopicPartition(self._topic, int(partition), logical) for partition in partitions]
+        found = self._consumer.offsets_for_times(wanted, timeout=_ANSWER) if wanted else []
+        for partition in found:
+            if partition.error is not None:
+                raise KafkaException(partition.error)
+        return {str(partition.partition): partition.offset for partition in found}
 
     def _look(self, limit: int, wait: float) -> list[Event]:
         if self._failure is not None:
