@@ -34,7 +34,7 @@ service = tm.FeatureService([lateness, last])
 """
 CARRIERS = ("UA", "AA", "DL", "WN")
 START = datetime(2024, 1, 1, tzinfo=UTC)
-PATIENCE = 60.0
+PATIENCE = 20.0
 
 Row = dict[str, Any]
 

@@ -50,7 +50,8 @@ def replay(url: str, folder: Path, batch: tuple[list[Any], list[Any]]) -> None:
         assert service.await_end() == 0
         pids, last = service.pids(), service.lines()[-1]
     assert len(pids) == 2
-    assert last["lag"] and not any(last["lag"].values())
+    assert last["lag"]
+    assert not any(last["lag"].values())
     with opened(folder) as platform:
         source = platform.definitions.get("source", "landings")
         assert state(platform) == batch
@@ -124,7 +125,8 @@ def test_kafka(tmp_path: Path, batch: Any) -> None:
     broker = KafkaBroker()  # lives in this process; the service reads it from another
     try:
         broker.create_topic("landings", partitions=1)
-        replay(f"kafka://{broker.address}/landings?session.timeout.ms=1000", tmp_path / "skies", batch)
+        quick = "session.timeout.ms=1000&heartbeat.interval.ms=100"
+        replay(f"kafka://{broker.address}/landings?{quick}", tmp_path / "skies", batch)
     finally:
         broker.close()
 

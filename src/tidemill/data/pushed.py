@@ -11,9 +11,10 @@ import polars as pl
 from tidemill.core.errors import InvalidArgument, InvalidData, NotFound, UserCodeError
 from tidemill.core.records.data import Arrival
 from tidemill.core.scope import Scope
-from tidemill.core.specs.sources import Source
+from tidemill.core.specs.sources import SYSTEM_COLUMNS, Source
 from tidemill.data import ids
 from tidemill.data.checkpoints import Checkpoints
+from tidemill.data.columns import wider
 from tidemill.data.events import DeadLetter, dead_letters, decode
 from tidemill.data.inbox import Inbox, Letter, joined
 from tidemill.data.intake import Intake, Prepared, divide, prepare
@@ -160,11 +161,30 @@ class PushedRows:
         return Parcel(rows, rejected, letters, {feed.name: positions} if positions else {})
 
     def _divided(self, source: Source, frame: pl.DataFrame, *, again: bool) -> Intake:
-        now, table = self._scope.now(), schema_of(self._tables, source.name)
+        now, table = self._scope.now(), self._wide_enough(source, frame)
         prepared = prepare(source, frame, table, now, whole=False)
         repeated = self._repeated(source, prepared)
         same = self._same(source, prepared, repeated) if again else None
         return divide(source, prepared, repeated, now, None, same)
+
+    def _wide_enough(self, source: Source, frame: pl.DataFrame) -> pl.Schema | None:
+        """The table's columns, those of numbers widened when what comes needs it."""
+        table = schema_of(self._tables, source.name)
+        # What `clean` makes of the columns is not seen here, and what the definition says stays.
+        if table is None or source.clean is not None:
+            return table
+        settled = {*SYSTEM_COLUMNS, *source.types, *source.id_columns}
+        asked = {name: wider(frame[name], dtype) for name, dtype in table.items()
+                 if name in frame.columns and name not in settled}  # fmt: skip
+        widened = {name: dtype for name, dtype in asked.items() if dtype is not None}
+        if not widened:
+            return table
+        self.compact(source.name)  # rows that wait have the types the table had
+        try:
+            self._tables.widen(table_of(source.name), widened)
+        except InvalidData:
+            return table  # it holds whole numbers too large for fractions: what does not fit goes to quarantine
+        return schema_of(self._tables, source.name)
 
     def _numbered(self, source: Source, intake: Intake) -> tuple[pl.DataFrame, int]:
         if not intake.accepted.height:
