@@ -201,14 +201,15 @@ class Data:
         """How many pushes of a source wait to be compacted into its table."""
         return self._pushed.waiting(_name(source))
 
-    def flush(self, source: Source | str | None = None) -> None:
+    def flush(self, source: Source | str | None = None, *, least: int = 1) -> None:
         """Compact pushed rows into the table: many pushes, one commit, each row exactly once.
 
         Args:
             source: The source; all of them when absent.
+            least: Only where at least so many pushes wait.
         """
         for name in self._ledger.begun() | self._pushed.names() if source is None else {_name(source)}:
-            if self._pushed.waiting(name) or self._ledger.has_begun(name):
+            if self._pushed.waiting(name) >= least or self._ledger.has_begun(name):
                 with self.tables.guard(table_of(name)):
                     self._pushed.compact(name)
 
