@@ -104,7 +104,8 @@ def check_group(group: str) -> str:
     """
     if not _GROUP.fullmatch(group):
         raise InvalidArgument(
-            f"{group!r} is no name of a group", expected="up to 128 letters, digits and . _ -, with no sign at the start"
+            f"{group!r} is no name of a group",
+            expected="up to 128 letters, digits and . _ -, with no sign at the start",
         )
     return group
 

@@ -30,7 +30,7 @@ from confluent_kafka import (
 
 from tidemill.core.errors import InvalidArgument, NotFound, PermissionDenied, TidemillError
 from tidemill.stores.consumers.address import Address, parse_address
-from tidemill.stores.consumers.protocol import Checkpoint, Event
+from tidemill.stores.consumers.protocol import Checkpoint, Event, earliest
 from tidemill.stores.consumers.retry import persist, unavailable
 
 _log = logging.getLogger("tidemill.kafka")
@@ -51,6 +51,8 @@ _REFUSED = (
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.SASL_AUTHENTICATION_FAILED,
 )
+
+_QUIET = {"log_level": 2}  # every failed attempt would be reported; what matters comes as an exception
 
 _READER = {
     "auto.offset.reset": "earliest",
@@ -74,11 +76,11 @@ class KafkaBroker:
             raise InvalidArgument("the URL of kafka names no topic", expected="kafka://HOST:PORT/TOPIC")
 
     def consumer(self, group: str) -> KafkaConsumer:
-        settings = _READER | _settings(self._address) | {"group.id": group}
+        settings = _QUIET | _READER | _settings(self._address) | {"group.id": group}
         return KafkaConsumer(settings, self._topic, _who(self._address))
 
     def producer(self) -> KafkaProducer:
-        return KafkaProducer(_WRITER | _settings(self._address), self._topic, _who(self._address))
+        return KafkaProducer(_QUIET | _WRITER | _settings(self._address), self._topic, _who(self._address))
 
 
 class KafkaConsumer:
@@ -95,7 +97,7 @@ class KafkaConsumer:
     def __init__(self, settings: Mapping[str, Any], topic: str, who: str) -> None:
         self._topic = topic
         self._who = who
-        self._checkpoint: Checkpoint = {}.get
+        self._checkpoint: Checkpoint = earliest
         self._places: dict[str, str | None] = {}
         self._failure: KafkaError | None = None
         try:

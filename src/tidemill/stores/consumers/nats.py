@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
@@ -24,7 +23,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import NoStreamResponseError, NotFoundError
 
 from tidemill.core.errors import InvalidArgument, NotFound
-from tidemill.stores.consumers.address import Address, parse_address
+from tidemill.stores.consumers.address import parse_address
 from tidemill.stores.consumers.nats_claims import NatsClaims
 from tidemill.stores.consumers.nats_link import AWAY, NatsLink
 from tidemill.stores.consumers.nats_reader import NatsReader

@@ -6,7 +6,13 @@ import hashlib
 
 from nats.js import JetStreamContext
 from nats.js.api import KeyValueConfig, StorageType
-from nats.js.errors import BucketNotFoundError, KeyWrongLastSequenceError, NoStreamResponseError, NotFoundError
+from nats.js.errors import (
+    BucketNotFoundError,
+    KeyNotFoundError,
+    KeyWrongLastSequenceError,
+    NoStreamResponseError,
+    NotFoundError,
+)
 from nats.js.kv import KeyValue
 
 from tidemill.stores.consumers.nats_link import NatsLink
@@ -48,8 +54,8 @@ class NatsClaims:
         bucket = await self._bucket(js)
         try:
             self._revisions[partition] = await bucket.create(self._key(partition), self._me.encode())
-        except KeyWrongLastSequenceError:
-            return False
+        except (KeyWrongLastSequenceError, KeyNotFoundError):
+            return False  # somebody holds it, or did until just now
         return True
 
     async def _keep(self, js: JetStreamContext, partition: str) -> bool:

@@ -24,7 +24,7 @@ from nats.errors import (
 from nats.js import JetStreamContext
 from nats.js.errors import ServiceUnavailableError
 
-from tidemill.core.errors import PermissionDenied, Unavailable
+from tidemill.core.errors import PermissionDenied, TidemillError
 from tidemill.stores.consumers.address import Address
 from tidemill.stores.consumers.retry import unavailable
 
@@ -84,16 +84,18 @@ class NatsLink:
         try:
             return future.result()
         except (AuthorizationError, InvalidUserCredentialsError) as error:
-            raise PermissionDenied(f"{self.who} refuses ({error})", hint="Check user and password in the URL") from error
+            raise PermissionDenied(
+                f"{self.who} refuses ({error})", hint="Check user and password in the URL"
+            ) from error
 
     @contextmanager
     def once(self) -> Iterator[None]:
         """A server that is away is `Unavailable` at once."""
         try:
             yield
+        except TidemillError:  # some are errors of the system too
+            raise
         except AWAY as error:
-            if isinstance(error, Unavailable | PermissionDenied):
-                raise
             raise unavailable(self.who, error) from error
 
     def close(self, farewell: Callable[[], None] = lambda: None) -> None:
@@ -127,6 +129,8 @@ class NatsLink:
             user=self._user,
             password=self._password,
             allow_reconnect=False,
+            max_reconnect_attempts=1,  # also of the first connection; 0 would be without end
+            reconnect_time_wait=0,
             connect_timeout=_CONNECT,
             error_cb=_nothing,
         )
@@ -139,5 +143,3 @@ async def _nothing(error: Exception) -> None:
 async def _close(client: Client) -> None:
     with suppress(*AWAY):
         await client.close()
-
-

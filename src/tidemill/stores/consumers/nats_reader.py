@@ -6,6 +6,7 @@ from nats.aio.msg import Msg
 from nats.errors import TimeoutError as NoMessage
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.errors import NotFoundError
 
 from tidemill.stores.consumers.nats_link import NatsLink
 
@@ -70,8 +71,12 @@ class NatsReader:
         return whole
 
     async def _pending(self, js: JetStreamContext) -> int:
-        subscription = await self._open(js)
-        return (await subscription.consumer_info()).num_pending or 0
+        try:
+            info = await (await self._open(js)).consumer_info()
+        except NotFoundError:  # forgotten by the server; without its stream, opening it anew fails
+            self._subscription = None
+            info = await (await self._open(js)).consumer_info()
+        return info.num_pending or 0
 
     async def _open(self, js: JetStreamContext) -> JetStreamContext.PullSubscription:
         if self._subscription is None or self._session != self._link.session:

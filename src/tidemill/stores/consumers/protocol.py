@@ -6,7 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 Checkpoint = Callable[[str], str | None]
-"""The position after which to go on in a partition; None: from its earliest event. `{...}.get` is one."""
+"""The position after which to go on in a partition; None: from its earliest event. `positions.get` of a dict is one."""
+
+
+def earliest(partition: str) -> str | None:
+    """The checkpoint of one who has read nothing yet.
+
+    Args:
+        partition: The partition.
+    """
+    return None
 
 
 class Event(NamedTuple):

@@ -10,6 +10,7 @@ for the messages, so each has a share, in order unless messages were redelivered
 
 from __future__ import annotations
 
+import logging
 import ssl
 import time
 from collections import deque
@@ -29,7 +30,7 @@ from pika.exceptions import (
     UnroutableError,
 )
 
-from tidemill.core.errors import InvalidArgument, NotFound, PermissionDenied, Unavailable
+from tidemill.core.errors import InvalidArgument, NotFound, PermissionDenied, TidemillError, Unavailable
 from tidemill.stores.consumers.address import Address, parse_address
 from tidemill.stores.consumers.protocol import Checkpoint, Event
 from tidemill.stores.consumers.retry import persist, unavailable
@@ -69,6 +70,8 @@ class RabbitLink:
     """Opens channels to one queue, and puts its errors in words."""
 
     def __init__(self, address: Address, queue: str) -> None:
+        # It reports every failed attempt several times over, with traces; what matters comes as an exception.
+        logging.getLogger("pika").setLevel(logging.CRITICAL)
         self.who = f"RabbitMQ at {address.servers}"
         self.queue = queue
         self._parameters = [
@@ -119,6 +122,8 @@ class RabbitLink:
         try:
             with self.errors():
                 yield
+        except TidemillError:  # some are errors of the system too
+            raise
         except _AWAY as error:
             raise unavailable(self.who, error) from error
 
@@ -175,7 +180,7 @@ class RabbitConsumer:
                     channel.connection.process_data_events(time_limit=left)
                 if left == 0:
                     return
-        except (*_AWAY, Unavailable, NotFound):
+        except (*_AWAY, TidemillError):
             self._drop()
             raise
 
@@ -225,7 +230,7 @@ class RabbitProducer:
                     channel.basic_publish("", self._link.queue, payload, properties, mandatory=True)
         except UnroutableError as error:
             raise self._link.no_queue() from error
-        except Unavailable:
+        except TidemillError:
             self.close()
             raise
 

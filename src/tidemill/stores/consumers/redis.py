@@ -23,7 +23,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, ConnectionError, NoPermissionError, ResponseError, TimeoutError
 from redis.retry import Retry
 
-from tidemill.core.errors import InvalidArgument, PermissionDenied, Unavailable
+from tidemill.core.errors import InvalidArgument, PermissionDenied
 from tidemill.stores.consumers.address import Address, parse_address
 from tidemill.stores.consumers.protocol import Checkpoint, Event
 from tidemill.stores.consumers.redis_claims import RedisClaims
@@ -72,7 +72,9 @@ class RedisLink:
     def __init__(self, address: Address) -> None:
         self.who = f"Redis at {address.servers}"
         if not (address.path or "0").isdecimal():
-            raise InvalidArgument(f"{address.path!r} is no database of Redis", expected="a number, as in redis://HOST/0")
+            raise InvalidArgument(
+                f"{address.path!r} is no database of Redis", expected="a number, as in redis://HOST/0"
+            )
         connection = redis.SSLConnection if address.scheme == "rediss" else redis.Connection
         pool = redis.ConnectionPool(
             connection_class=connection,
@@ -94,7 +96,9 @@ class RedisLink:
         try:
             yield
         except (AuthenticationError, NoPermissionError) as error:
-            raise PermissionDenied(f"{self.who} refuses ({error})", hint="Check user and password in the URL") from error
+            raise PermissionDenied(
+                f"{self.who} refuses ({error})", hint="Check user and password in the URL"
+            ) from error
         except ResponseError as error:
             raise InvalidArgument(f"{self.who} cannot use {stream!r} as a stream ({error})") from error
 
@@ -150,7 +154,7 @@ class RedisConsumer:
             return {stream: self._count(stream, place) for stream, place in self._sharing.places.items()}
 
     def close(self) -> None:
-        with suppress(Unavailable), self._link.once(self._stream):
+        with suppress(redis.RedisError):  # what is not given back now ends by itself
             self._sharing.leave()
         self._link.close()
 

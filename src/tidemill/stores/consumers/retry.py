@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from tidemill.core.errors import Unavailable
+from tidemill.core.errors import TidemillError, Unavailable
 
 FIRST_PAUSE = 0.05
 """Seconds between the first attempt and the second; each further pause is twice as long."""
@@ -38,6 +38,8 @@ def persist(work: Callable[[float], T], timeout: float, away: tuple[type[Excepti
     while True:
         try:
             return work(max(deadline - time.monotonic(), 0.0))
+        except TidemillError:  # some are errors of the system too, but waiting does not help
+            raise
         except away as error:
             left = deadline - time.monotonic()
             if left <= 0:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from tidemill.stores.consumers.protocol import Checkpoint
+from tidemill.stores.consumers.protocol import Checkpoint, earliest
 
 LEASE = 10.0
 """Seconds for which a partition stays with a process that no longer says that it lives."""
@@ -54,7 +54,7 @@ class Sharing:
         self._me = me
         self._pause = lease / 3
         self._partitions = partitions
-        self._checkpoint: Checkpoint = {}.get
+        self._checkpoint: Checkpoint = earliest
         self._due = time.monotonic()
         self.places: dict[str, str | None] = {}
         """The position of the last event read, by partition that is held; None: before the earliest."""

@@ -25,7 +25,7 @@ from tidemill.stores.streams.segments import check_topic
 _LOOK_AGAIN = 0.02
 """Seconds between two looks at streams in which nothing is new."""
 
-_RENEW = 3.0
+_RENEW = 0.9
 """Three times the seconds after which a process sees that another one came or went."""
 
 
