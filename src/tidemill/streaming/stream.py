@@ -52,7 +52,7 @@ class Stream:
     def __init__(self, platform: Platform, source: Source, options: Options) -> None:
         if source.url is None or not is_broker(source.url):
             raise InvalidArgument(
-                f"source {source.name!r} is read from {'pushes' if source.url is None else source.url!r}",
+                f"source {source.name!r} is not read from a broker",
                 expected="a source whose URL names a broker, such as tm.Source(name, 'kafka://HOST:PORT/TOPIC')",
             )
         self._platform = platform
