@@ -1,7 +1,8 @@
 """What every source of events must do. Subclass the suites that fit in a test module and give their fixtures.
 
-`ConsumerSuite` is for all; `ReplayingSuite` for brokers that keep what was read; `RemoteSuite`, beside one of them, for
-brokers behind a connection that may break.
+`ConsumerSuite` is for all, `ReplayingSuite` for brokers that keep what was read. Beside one of them, `RemoteSuite` is for
+brokers behind a connection that may break, `NumberedSuite` for those whose positions are numbers, `LeasedSuite` for those
+where a claim ends by time.
 
 Example:
     ```python
@@ -26,7 +27,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tidemill.core.errors import Unavailable
+from tidemill.core.errors import InvalidData, Unavailable
 from tidemill.stores.consumers.open import open_consumer, open_producer
 from tidemill.stores.consumers.protocol import Consumer, Event, Producer, earliest
 from tidemill.testing.processes import PATIENCE, Acknowledge, acknowledged_before_kill
@@ -244,12 +245,37 @@ class ReplayingSuite(ConsumerSuite):
             reading.read([one], (turn + 2) * 4 * 25)
         assert len(reading.payloads) == len(set(reading.payloads)) == (turn + 2) * 4 * 25
 
-    def test_another_process_goes_on_for_a_killed_one(self, place: Place, producer: Producer) -> None:
-        producer.send(numbered(0, 20))
-        acknowledged_before_kill(_commit_some, (place,), 1)
-        with closing(place.consumer()) as second:
-            second.seek(earliest)
-            assert payloads(poll_until(second, 20)) == numbered(0, 20)
+
+class NumberedSuite:
+    """The contract of a broker that numbers the events of a partition from its start; beside `ReplayingSuite`."""
+
+    def test_a_partition_made_anew_is_told(self, consumer: Consumer, producer: Producer) -> None:
+        producer.send(numbered(0, 3))
+        event = poll_until(consumer, 3)[2]
+        beyond = f"{int(event.position) + 1000:020d}"
+        consumer.seek({event.partition: beyond}.get)
+        with pytest.raises(InvalidData, match="made anew"):
+            poll_until(consumer, 1)
+        consumer.seek(earliest)
+        assert payloads(poll_until(consumer, 3)) == numbered(0, 3)
+
+
+class LeasedSuite:
+    """The contract of a broker where a claim ends when its process does not poll; beside `ReplayingSuite`."""
+
+    def test_a_slow_process_goes_on_after_what_another_one_stored(self, place: Place, producer: Producer) -> None:
+        checkpoint: dict[str, str] = {}
+        producer.send(numbered(0, 10))
+        with closing(place.consumer()) as slow:
+            slow.seek(checkpoint.get)
+            poll_until(slow, 10)
+            with closing(place.consumer()) as other:
+                other.seek(checkpoint.get)
+                event = poll_until(other, 10)[6]
+                checkpoint[event.partition] = event.position
+                assert slow.poll(10, timeout=0.0) == []
+                assert slow.lag() == {}
+            assert payloads(poll_until(slow, 3)) == numbered(7, 10)
 
 
 class RemoteSuite:

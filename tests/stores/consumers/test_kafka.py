@@ -11,7 +11,15 @@ from confluent_kafka import Consumer, TopicPartition
 
 from tidemill.core.errors import InvalidArgument
 from tidemill.stores.consumers.open import open_consumer, open_producer
-from tidemill.testing.consumer_suite import Breakable, Place, RemoteSuite, ReplayingSuite, numbered, poll_until
+from tidemill.testing.consumer_suite import (
+    Breakable,
+    NumberedSuite,
+    Place,
+    RemoteSuite,
+    ReplayingSuite,
+    numbered,
+    poll_until,
+)
 from tidemill.testing.kafka_broker import KafkaBroker
 
 # A sender that counts its events, the default, asks for a number and waits half a second for it.
@@ -38,7 +46,7 @@ def place(shared: KafkaBroker, name: str, tmp_path: Path) -> Place:
     return Place(f"kafka://{shared.address}/{name}?{QUICK}", tmp_path)
 
 
-class TestKafka(ReplayingSuite, RemoteSuite):
+class TestKafka(ReplayingSuite, NumberedSuite, RemoteSuite):
     @pytest.fixture
     def place(self, place: Place) -> Place:
         return place
@@ -81,6 +89,15 @@ def test_the_group_shows_what_was_committed(place: Place, shared: KafkaBroker, n
     (found,) = other.committed([TopicPartition(name, 0)], timeout=5)
     other.close()
     assert found.offset == 3
+
+
+def test_reading_goes_on_behind_events_that_retention_removed(place: Place) -> None:
+    with closing(place.producer()) as producer, closing(place.consumer()) as consumer:
+        producer.send([b"%02d" % n + bytes(900_000) for n in range(12)])  # the broker of the tests keeps 5 MB
+        consumer.seek({"0": f"{0:020d}"}.get)
+        kept = [int(event.payload[:2]) for event in poll_until(consumer, 3)]
+        assert 1 < kept[0] < 10
+        assert kept == list(range(kept[0], kept[0] + len(kept)))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,16 @@ from tidemill.core.errors import InvalidArgument, NotFound
 from tidemill.stores.consumers.nats_link import NatsLink
 from tidemill.stores.consumers.nats_reader import NatsReader
 from tidemill.stores.consumers.open import open_consumer, open_producer
-from tidemill.testing.consumer_suite import Breakable, Place, RemoteSuite, ReplayingSuite, payloads, poll_until
+from tidemill.testing.consumer_suite import (
+    Breakable,
+    LeasedSuite,
+    NumberedSuite,
+    Place,
+    RemoteSuite,
+    ReplayingSuite,
+    payloads,
+    poll_until,
+)
 
 pytestmark = pytest.mark.service
 
@@ -59,7 +68,7 @@ def place(nats_url: str, subjects: str, tmp_path: Path) -> Place:
     return Place(f"{nats_url}/{subjects}.events?lease=0.9", tmp_path)
 
 
-class TestNats(ReplayingSuite, RemoteSuite):
+class TestNats(ReplayingSuite, NumberedSuite, LeasedSuite, RemoteSuite):
     @pytest.fixture
     def place(self, place: Place) -> Place:
         return place

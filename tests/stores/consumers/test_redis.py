@@ -12,7 +12,15 @@ import redis
 
 from tidemill.core.errors import InvalidArgument, PermissionDenied
 from tidemill.stores.consumers.open import open_consumer, open_producer
-from tidemill.testing.consumer_suite import Breakable, Place, RemoteSuite, ReplayingSuite, payloads, poll_until
+from tidemill.testing.consumer_suite import (
+    Breakable,
+    LeasedSuite,
+    Place,
+    RemoteSuite,
+    ReplayingSuite,
+    payloads,
+    poll_until,
+)
 
 pytestmark = pytest.mark.service
 
@@ -31,7 +39,7 @@ def place(client: Any, redis_url: str, name: str, tmp_path: Path) -> Place:
     return Place(f"{redis_url}?stream={name}&lease=0.9", tmp_path)
 
 
-class TestRedis(ReplayingSuite, RemoteSuite):
+class TestRedis(ReplayingSuite, LeasedSuite, RemoteSuite):
     @pytest.fixture
     def place(self, place: Place) -> Place:
         return place

@@ -10,10 +10,10 @@ import pytest
 from tidemill.core.errors import InvalidArgument
 from tidemill.stores.consumers.open import open_consumer
 from tidemill.stores.streams.open import open_streams
-from tidemill.testing.consumer_suite import Place, ReplayingSuite, numbered, payloads, poll_until
+from tidemill.testing.consumer_suite import NumberedSuite, Place, ReplayingSuite, numbered, payloads, poll_until
 
 
-class TestStreams(ReplayingSuite):
+class TestStreams(ReplayingSuite, NumberedSuite):
     keeps_keys = False
 
     @pytest.fixture

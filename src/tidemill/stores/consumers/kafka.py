@@ -32,6 +32,7 @@ from tidemill.core.errors import InvalidArgument, NotFound, PermissionDenied, Ti
 from tidemill.stores.consumers.address import Address, parse_address
 from tidemill.stores.consumers.protocol import Checkpoint, Event, earliest
 from tidemill.stores.consumers.retry import persist, unavailable
+from tidemill.stores.consumers.sharing import made_anew
 
 _log = logging.getLogger("tidemill.kafka")
 
@@ -55,7 +56,7 @@ _REFUSED = (
 _QUIET = {"log_level": 2}  # every failed attempt would be reported; what matters comes as an exception
 
 _READER = {
-    "auto.offset.reset": "earliest",
+    "auto.offset.reset": "error",  # see `_reset`
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
     "fetch.wait.max.ms": 100,  # other requests wait behind a fetch
@@ -100,6 +101,7 @@ class KafkaConsumer:
         self._checkpoint: Checkpoint = earliest
         self._places: dict[str, str | None] = {}
         self._failure: KafkaError | None = None
+        self._stale: set[str] = set()
         try:
             self._consumer = Consumer({**settings, "error_cb": self._failed}, logger=_log)
         except KafkaException as error:
@@ -116,10 +118,9 @@ class KafkaConsumer:
 
     def seek(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
-        if self._places:
-            held = [TopicPartition(self._topic, int(partition)) for partition in self._places]
-            self._consumer.incremental_unassign(held)
-            self._gain(self._consumer, held)
+        self._stale.clear()
+        self._places = {partition: checkpoint(partition) for partition in self._places}
+        self._assign_anew([self._next(partition) for partition in self._places])
 
     def commit(self, positions: Mapping[str, str]) -> None:
         """Write the group's offsets, without waiting: they only tell others."""
@@ -153,6 +154,8 @@ class KafkaConsumer:
     def _look(self, limit: int, wait: float) -> list[Event]:
         if self._failure is not None:
             self._ask(max(min(wait, _ANSWER), _BLOCK))
+        for partition in list(self._stale):
+            self._reset(partition)
         first = self._consumer.poll(min(wait, _BLOCK))
         if first is None:
             return []
@@ -165,7 +168,7 @@ class KafkaConsumer:
     def _event(self, message: Message) -> Event | None:
         error = message.error()
         if error is not None:
-            self._refused(error)
+            self._refused(error, str(message.partition()))
             return None
         partition, position = str(message.partition()), f"{message.offset():020d}"
         if partition not in self._places:
@@ -179,29 +182,53 @@ class KafkaConsumer:
         try:
             self._consumer.list_topics(self._topic, timeout=wait)
         except KafkaException as error:
-            raise _Away(self._failure or error) from error
+            raise _Away((self._failure or error.args[0]).str()) from error
         self._failure = None
 
     def _failed(self, error: KafkaError) -> None:
         # Called by the library within poll: the reason of what then does not come.
         self._failure = error
 
-    def _refused(self, error: KafkaError) -> None:
+    def _refused(self, error: KafkaError, partition: str) -> None:
+        if error.code() == KafkaError._AUTO_OFFSET_RESET and partition in self._places:
+            self._stale.add(partition)
+            return
         if error.code() in _UNKNOWN:
             raise NotFound(f"{self._who} has no topic {self._topic!r}", hint="Create it, or correct the URL")
         _check_permission(self._who, error)
         self._failure = error
 
     def _gain(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        for partition in partitions:
-            place = self._checkpoint(str(partition.partition))
-            self._places[str(partition.partition)] = place
-            partition.offset = OFFSET_BEGINNING if place is None else int(place) + 1
-        consumer.incremental_assign(partitions)
+        names = [str(partition.partition) for partition in partitions]
+        self._places |= {name: self._checkpoint(name) for name in names}
+        consumer.incremental_assign([self._next(name) for name in names])
+
+    def _next(self, partition: str) -> TopicPartition:
+        place = self._places[partition]
+        return TopicPartition(self._topic, int(partition), OFFSET_BEGINNING if place is None else int(place) + 1)
+
+    def _assign_anew(self, partitions: list[TopicPartition]) -> None:
+        # The library's own seek is refused while a partition is not being fetched.
+        if partitions:
+            self._consumer.incremental_unassign(partitions)
+            self._consumer.incremental_assign(partitions)
+
+    def _reset(self, partition: str) -> None:
+        """Go on with the oldest event, where those after the place are no longer kept; say so if it is another topic."""
+        place = self._places[partition]
+        try:
+            end = self._offsets([partition], OFFSET_END)[partition]
+        except KafkaException as error:
+            raise _Away(error.args[0].str()) from error
+        if place is not None and int(place) + 1 > end:
+            raise made_anew(partition)
+        self._stale.discard(partition)
+        self._assign_anew([TopicPartition(self._topic, int(partition), OFFSET_BEGINNING)])
 
     def _lose(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for partition in partitions:
             self._places.pop(str(partition.partition), None)
+            self._stale.discard(str(partition.partition))
 
 
 class KafkaProducer:

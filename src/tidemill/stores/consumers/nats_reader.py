@@ -9,6 +9,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
 from tidemill.stores.consumers.nats_link import NatsLink
+from tidemill.stores.consumers.sharing import made_anew
 
 _FORGET = 60.0
 """Seconds after which the server forgets a reader that does not read."""
@@ -86,6 +87,8 @@ class NatsReader:
                 ack_policy=AckPolicy.NONE,
                 inactive_threshold=_FORGET,
             )
+            if (await js.stream_info(self._stream)).state.last_seq < self._after:
+                raise made_anew(self._stream)
             self._subscription = await js.pull_subscribe(self._subject, stream=self._stream, config=config)
             self._session, self._count = self._link.session, 0
         return self._subscription

@@ -45,7 +45,8 @@ class Consumer(Protocol):
     checkpoint, and only if the stored checkpoint is still the one the batch started from; else the batch is thrown away.
 
     **A broker may go away.** Then `poll` tries again with growing pauses until its timeout has passed and raises
-    `Unavailable`. The consumer stays usable: the next `poll` goes on after the last event that was returned.
+    `Unavailable`. The consumer stays usable: the next `poll` goes on after the last event that was returned; or after the
+    checkpoint, where the broker was away for so long that another process may have read on.
 
     Example:
         Read the events of one partition, from the beginning:
@@ -80,6 +81,7 @@ class Consumer(Protocol):
         Raises:
             Unavailable: The broker did not answer within `timeout`; call again.
             NotFound: The broker answers, but has no such stream, topic or queue, and will not by waiting.
+            InvalidData: The partition ends before the checkpoint, so it is not the one the checkpoint was made of.
         """
         ...
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+from tidemill.core.errors import InvalidData
 from tidemill.stores.consumers.protocol import Checkpoint, earliest
 
 LEASE = 10.0
@@ -109,3 +110,15 @@ def share(partitions: Sequence[str], members: Sequence[str], me: str) -> list[st
     if me not in members:
         return []
     return list(partitions[members.index(me) :: len(members)])
+
+
+def made_anew(partition: str) -> InvalidData:
+    """The error for a partition that ends before the position after which it should be read.
+
+    Args:
+        partition: The partition.
+    """
+    return InvalidData(
+        f"the partition {partition!r} ends before the position up to which it was read: it was deleted and made anew",
+        hint="To read the new one from its start, forget the old positions, or read as another group",
+    )

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 from tidemill.core.errors import InvalidArgument
 from tidemill.core.ids import check_name
 from tidemill.stores.consumers.protocol import Checkpoint, Event
-from tidemill.stores.consumers.sharing import Sharing
+from tidemill.stores.consumers.sharing import Sharing, made_anew
 from tidemill.stores.streams.open import open_streams
 from tidemill.stores.streams.protocol import StreamStore
 from tidemill.stores.streams.segments import check_topic
@@ -107,7 +107,10 @@ class StreamConsumer:
         events: list[Event] = []
         for number in range(len(names)):
             name = names[(self._turn + number) % len(names)]
-            messages = self._streams.read(self._topic, name, _after(places[name]), limit - len(events))
+            start = _after(places[name])
+            messages = self._streams.read(self._topic, name, start, limit - len(events))
+            if not messages and self._streams.end(self._topic, name) < start:
+                raise made_anew(name)
             events += [Event(name, f"{message.offset:020d}", message.payload) for message in messages]
             if messages:
                 places[name] = events[-1].position
