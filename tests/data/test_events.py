@@ -94,6 +94,16 @@ def test_partitions_and_feeds_have_positions_of_their_own(data: Data) -> None:
     assert ids(data) == ["a", "b", "c", "d"]
 
 
+def test_positions_are_forgotten_for_all_processes(data: Data, make_data: MakeData) -> None:
+    other = make_data()
+    data.take(weather, events(row("a"), row("b")), FEED)
+    assert other.positions(weather, FEED.name) == {"0": "00002"}
+    make_data().forget_positions(weather, FEED.name)
+    assert (other.positions(weather, FEED.name), data.positions(weather, FEED.name)) == ({}, {})
+    assert data.take(weather, events(row("a"), row("b")), FEED)[1] == Taken(events=2, duplicates=2)
+    assert other.positions(weather, FEED.name) == {"0": "00002"}
+
+
 @pytest.mark.parametrize("flush", [False, True])
 def test_rows_that_come_again_are_duplicates_and_changed_ones_are_quarantined(data: Data, flush: bool) -> None:
     data.take(weather, events(row("a", tags=[1, 2]), row("b", None)), ONCE)

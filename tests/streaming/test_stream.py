@@ -22,7 +22,7 @@ from tidemill.features.online import Online
 from tidemill.platform import Platform
 from tidemill.streaming.options import Options, feed_name
 from tidemill.streaming.report import JsonLog, ProgressLine, summary
-from tidemill.streaming.service import StreamService, sources_to_stream
+from tidemill.streaming.service import StreamService, rewind, sources_to_stream
 from tidemill.streaming.status import Status
 from tidemill.streaming.stream import Stream
 
@@ -75,6 +75,15 @@ def test_batches_are_bounded_and_nothing_is_read_twice(platform: Platform, folde
     expected = batch_state(tmp_path / "batch", landings(121))
     platform.definitions  # noqa: B018 - imported again after the other project
     assert state(platform) == expected
+
+
+def test_a_rewound_stream_reads_all_again_and_changes_nothing(platform: Platform, folder: Path) -> None:
+    send("stream:landings", folder, payloads(ROWS))
+    read_all(platform)
+    before = state(platform)
+    rewind(platform, platform.definitions.get("source", "landings"))
+    assert read_all(platform).taken == Taken(events=120, duplicates=120)
+    assert state(platform) == before
 
 
 def test_views_catch_up_with_what_a_store_that_was_away_missed(

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import polars as pl
 from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
-from litestar.openapi.spec.enums import OpenAPIType
+from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
 from tidemill.core.errors import InvalidArgument
 
@@ -39,7 +39,7 @@ def read_rows(content_type: str, body: bytes) -> pl.DataFrame | list[dict[str, A
     kind = content_type.partition(";")[0].strip().lower() or JSON
     if kind not in _READERS:
         raise InvalidArgument(f"rows cannot be read from {kind!r}", known=_READERS)
-    rows = _READERS[kind](body)
+    rows: pl.DataFrame | list[dict[str, Any]] = _READERS[kind](body)
     if not len(rows):
         raise InvalidArgument("there are no rows in the body", expected="at least one row")
     return rows
@@ -86,6 +86,6 @@ class RowsOperation(Operation):
             content={
                 JSON: OpenAPIMediaType(Schema(type=OpenAPIType.OBJECT, properties={"rows": rows}, required=["rows"])),
                 NDJSON: OpenAPIMediaType(Schema(type=OpenAPIType.STRING, description="A JSON object on each line.")),
-                ARROW: OpenAPIMediaType(Schema(type=OpenAPIType.STRING, format="binary")),
+                ARROW: OpenAPIMediaType(Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)),
             },
         )

@@ -31,6 +31,7 @@ _STREAM = examples(
 def add_to(group: typer.Typer) -> None:
     """Add the commands about streams to those about features."""
     group.command(epilog=_STREAM)(stream)
+    group.command(epilog=examples("tidemill features rewind landings"))(rewind)
     group.command("dead-letters", epilog=examples("tidemill features dead-letters landings --limit 5"))(dead_letters)
 
 
@@ -105,6 +106,21 @@ def _run(platform: Platform, service: StreamService) -> None:
         service.run(say)
     finally:
         say.close()
+
+
+def rewind(
+    source: Annotated[str, typer.Argument(help="The source.")],
+    project: Project = None,
+) -> None:
+    """Forget how far the broker of a source was read: the next stream begins with its earliest event.
+
+    Rows that are there already, with the same id and values, are left out. Stop the stream before.
+    """
+    from tidemill.streaming.service import rewind as forget
+
+    with opened(project) as platform:
+        forget(platform, platform.definitions.get("source", source))
+    print(f"The next `tidemill features stream {source}` begins with the earliest event.")
 
 
 def dead_letters(

@@ -35,18 +35,19 @@ class Checkpoints:
         self._topic = checkpoints_of(source)
         self._inbox = Inbox(streams, table_of(source))
         self._known = Marker()
+        self._marked = 0
+        """The end of the markers when the last one was adopted."""
 
     def marker(self) -> Marker:
         """The marker now."""
-        end = self._streams.end(self._topic, _PARTITION)
-        last = self._streams.read(self._topic, _PARTITION, end - 1, 1) if end else []
-        return msgspec.msgpack.decode(last[0].payload, type=Marker) if last else Marker()
+        return self._marker(self._streams.end(self._topic, _PARTITION))
 
     def positions(self) -> dict[str, dict[str, str]]:
         """The last position taken, by feed and partition."""
-        marker, known = self.marker(), self._known
-        if marker.inbox > known.inbox:  # what lies between may be trimmed
-            known = Marker(marker.inbox, latest(known.positions, marker.positions))
+        marked = self._streams.end(self._topic, _PARTITION)
+        if marked != self._marked:  # what it covers may be trimmed, and another process may have forgotten a feed
+            self._known, self._marked = self._marker(marked), marked
+        known = self._known
         for letter in self._inbox.letters(known.inbox):
             known = Marker(letter.offset + 1, latest(known.positions, letter.parcel.positions))
         self._known = known
@@ -59,8 +60,18 @@ class Checkpoints:
 
     def compacted(self, end: int) -> None:
         """Everything before a position of the inbox is in the tables: note it, then forget it there."""
-        self.positions()
-        marker = Marker(end, self._known.positions)
+        self._mark(Marker(end, self.positions()))
+        self._inbox.trim(end)
+
+    def forget(self, feed: str) -> None:
+        """Forget the positions of a feed. The inbox is compacted."""
+        kept = {name: partitions for name, partitions in self.positions().items() if name != feed}
+        self._mark(Marker(self._known.inbox, kept))
+
+    def _mark(self, marker: Marker) -> None:
         after = self._streams.append(self._topic, _PARTITION, [msgspec.msgpack.encode(marker)])
         self._streams.trim(self._topic, _PARTITION, after - 1)
-        self._inbox.trim(end)
+
+    def _marker(self, end: int) -> Marker:
+        last = self._streams.read(self._topic, _PARTITION, end - 1, 1) if end else []
+        return msgspec.msgpack.decode(last[0].payload, type=Marker) if last else Marker()

@@ -197,6 +197,12 @@ class Data:
         with self.tables.guard(table_of(name)):
             return self._pushed.checkpoints(name).positions().get(feed, {})
 
+    def forget_positions(self, source: Source, feed: str) -> None:
+        """Forget how far a feed was read: whoever reads it next begins with its earliest event."""
+        with self.tables.guard(table_of(source.name)):
+            self._pushed.compact(source.name)
+            self._pushed.checkpoints(source.name).forget(feed)
+
     def waiting(self, source: Source | str) -> int:
         """How many pushes of a source wait to be compacted into its table."""
         return self._pushed.waiting(_name(source))

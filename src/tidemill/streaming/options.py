@@ -7,6 +7,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import msgspec
 
 from tidemill.core.errors import InvalidArgument
+from tidemill.core.specs.sources import Source
+from tidemill.stores.consumers.open import is_broker
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +30,20 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.limit < 1:
             raise InvalidArgument(f"a batch of {self.limit} events", expected="at least 1")
+
+
+def broker_of(source: Source) -> str:
+    """The URL of a source's broker.
+
+    Raises:
+        InvalidArgument: The source is not read from a broker.
+    """
+    if source.url is None or not is_broker(source.url):
+        raise InvalidArgument(
+            f"source {source.name!r} is not read from a broker",
+            expected="a source whose URL names one, such as tm.Source(name, 'kafka://HOST:PORT/TOPIC')",
+        )
+    return source.url
 
 
 def feed_name(url: str) -> str:

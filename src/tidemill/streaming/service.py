@@ -10,7 +10,7 @@ from tidemill.core.errors import InvalidArgument
 from tidemill.core.specs.sources import Source
 from tidemill.platform import Platform
 from tidemill.stores.consumers.open import is_broker
-from tidemill.streaming.options import Options
+from tidemill.streaming.options import Options, broker_of, feed_name
 from tidemill.streaming.status import Status
 from tidemill.streaming.stream import Stream
 
@@ -99,3 +99,12 @@ def sources_to_stream(platform: Platform, names: Sequence[str]) -> list[Source]:
             expected="at least one, such as tm.Source('trips', 'kafka://HOST:PORT/TOPIC', time='at', id='trip_id')",
         )
     return found
+
+
+def rewind(platform: Platform, source: Source) -> None:
+    """Let the next stream of a source begin with the earliest event of its broker.
+
+    Raises:
+        InvalidArgument: The source is not read from a broker.
+    """
+    platform.data.forget_positions(source, feed_name(broker_of(source)))

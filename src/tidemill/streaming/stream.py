@@ -10,13 +10,13 @@ from typing import TypeVar
 
 import polars as pl
 
-from tidemill.core.errors import Conflict, InvalidArgument, StorageFull, Unavailable
+from tidemill.core.errors import Conflict, StorageFull, Unavailable
 from tidemill.core.specs.sources import Source
 from tidemill.data.pushed import Feed, Taken
 from tidemill.platform import Platform
-from tidemill.stores.consumers.open import is_broker, open_consumer
+from tidemill.stores.consumers.open import open_consumer
 from tidemill.stores.consumers.protocol import Consumer, Event
-from tidemill.streaming.options import Options, feed_name
+from tidemill.streaming.options import Options, broker_of, feed_name
 from tidemill.streaming.status import Gauge
 from tidemill.streaming.views import SourceViews
 
@@ -50,14 +50,9 @@ class Stream:
     """
 
     def __init__(self, platform: Platform, source: Source, options: Options) -> None:
-        if source.url is None or not is_broker(source.url):
-            raise InvalidArgument(
-                f"source {source.name!r} is not read from a broker",
-                expected="a source whose URL names a broker, such as tm.Source(name, 'kafka://HOST:PORT/TOPIC')",
-            )
         self._platform = platform
         self._source = source
-        self._url = source.url
+        self._url = broker_of(source)
         self._options = options
         self._views = SourceViews(platform, source)
         self._untold: dict[str, str] = {}
