@@ -47,23 +47,24 @@ def stream(
     supervised: Annotated[
         bool, typer.Option("--supervised/--alone", help="Restart after a crash; alone where something else does.")
     ] = True,
-    lifeline: Annotated[int | None, typer.Option(hidden=True)] = None,
     project: Project = None,
 ) -> None:
-    """Read events of brokers into tables and online features, each once, until stopped."""
+    """Read events of brokers, each once, until stopped."""
     existing(project)
     if supervised:
         raise typer.Exit(_supervise())
     from tidemill.streaming.options import Options
     from tidemill.streaming.service import StreamService, sources_to_stream
+    from tidemill.streaming.supervisor import LIFELINE
 
     options = Options(limit=limit, linger=_seconds(linger), patience=_seconds(patience), drain=drain)
     with opened(project) as platform:
         service = StreamService(platform, sources_to_stream(platform, sources or []), options)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: service.stop())
+        lifeline = os.environ.pop(LIFELINE, None)
         if lifeline is not None:
-            threading.Thread(target=_watch, args=[lifeline, service], daemon=True).start()
+            threading.Thread(target=_watch, args=[int(lifeline), service], daemon=True).start()
         with _answering(platform, service, port):
             _run(platform, service)
 
@@ -111,16 +112,19 @@ def _run(platform: Platform, service: StreamService) -> None:
 def rewind(
     source: Annotated[str, typer.Argument(help="The source.")],
     project: Project = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Forget how far the broker of a source was read: the next stream begins with its earliest event.
+    """Forget how far a broker was read, to read it from its start.
 
-    Rows that are there already, with the same id and values, are left out. Stop the stream before.
+    Shows the positions that were forgotten. Stop the stream before. Rows that are there already, with the same id and
+    values, are left out when they come again.
     """
     from tidemill.streaming.service import rewind as forget
 
     with opened(project) as platform:
-        forget(platform, platform.definitions.get("source", source))
-    print(f"The next `tidemill features stream {source}` begins with the earliest event.")
+        forgotten = forget(platform, platform.definitions.get("source", source))
+    rows = [{"partition": partition, "position": position} for partition, position in sorted(forgotten.items())]
+    emit_rows(rows, title=f"Forgotten of {source}", empty="Nothing was read yet.", as_json=as_json)
 
 
 def dead_letters(
@@ -129,7 +133,7 @@ def dead_letters(
     project: Project = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the events of a source that are no rows, with their reasons."""
+    """Show the events of a source that are no rows, and why."""
     with opened(project) as platform:
         found = platform.data.dead_letters(platform.definitions.get("source", source))
     rows = [

@@ -101,10 +101,16 @@ def sources_to_stream(platform: Platform, names: Sequence[str]) -> list[Source]:
     return found
 
 
-def rewind(platform: Platform, source: Source) -> None:
+def rewind(platform: Platform, source: Source) -> dict[str, str]:
     """Let the next stream of a source begin with the earliest event of its broker.
+
+    Returns:
+        The positions that were forgotten, by partition.
 
     Raises:
         InvalidArgument: The source is not read from a broker.
     """
-    platform.data.forget_positions(source, feed_name(broker_of(source)))
+    feed = feed_name(broker_of(source))
+    known = platform.data.positions(source, feed)
+    platform.data.forget_positions(source, feed)
+    return known

@@ -27,15 +27,15 @@ FINAL = frozenset({0} | {EXIT_CODE[code] for code in (
 )})  # fmt: skip
 """Exit codes that another attempt would not change."""
 
-LIFELINE = "--lifeline"
-"""The option that names the file descriptor a process watches: when it ends, its supervisor is gone."""
+LIFELINE = "TIDEMILL_LIFELINE"
+"""The variable that names the file descriptor a process watches: when it ends, its supervisor is gone."""
 
 
 class Supervisor:
     """Runs a command; starts it again when it is killed or crashes, with growing pauses.
 
     Args:
-        command: The command. It is given `--lifeline FD`.
+        command: The command. Its environment has `LIFELINE`.
     """
 
     def __init__(self, command: Sequence[str]) -> None:
@@ -72,8 +72,8 @@ class Supervisor:
         reading, _ = self._lifeline
         # In a session of its own, so that Ctrl-C reaches it once: by way of this process.
         process = self._process = subprocess.Popen(
-            [*self._command, LIFELINE, str(reading)], stdin=subprocess.DEVNULL, start_new_session=True,
-            pass_fds=[reading],
+            self._command, env={**os.environ, LIFELINE: str(reading)}, stdin=subprocess.DEVNULL,
+            start_new_session=True, pass_fds=[reading],
         )  # fmt: skip
         if self._stopping:  # asked to while it was started
             process.send_signal(signal.SIGTERM)
