@@ -27,6 +27,9 @@ BEAT_SECONDS = 3.0
 JOIN_EVERY = 32
 """Rounds after which the small files of tables are joined, those of so many commits or more."""
 
+COMPACT_AT = 1000
+"""Pushes that wait, from which on they are moved into the table in the next round. Fewer are, every `JOIN_EVERY` rounds."""
+
 _log = logging.getLogger("tidemill.daemon")
 
 
@@ -169,6 +172,7 @@ class Daemon:
         done.started += self._fire_triggers()
         platform.alerting.deliver()
         self._rounds += 1
+        platform.data.flush(least=COMPACT_AT if self._rounds % JOIN_EVERY else 1)
         if self._rounds % JOIN_EVERY == 0:
             self._join_files()
         return done

@@ -23,6 +23,7 @@ from tidemill.core.scope import Scope
 from tidemill.core.settings import FILE_NAME, Settings, environment_of, load_settings
 from tidemill.core.specs.definition import Definitions, collect
 from tidemill.core.specs.sources import Source
+from tidemill.stores.consumers.open import is_broker
 from tidemill.stores.registry import open_store
 
 if TYPE_CHECKING:
@@ -282,19 +283,27 @@ class Platform:
         """Load what sources deliver, and bring the online store up to it.
 
         Args:
-            names: The sources; all that have a URL when empty.
+            names: The sources; all that deliver files when empty.
             url: Read from here instead of a source's own URL.
             strict: Refuse a delivery of which a row fails a check.
         """
         defined: dict[str, Source] = self.definitions.of_kind("source")
-        chosen = [self.definitions.get("source", name) for name in names] or [s for s in defined.values() if s.url]
+        chosen = [self.definitions.get("source", name) for name in names] or [
+            s for s in defined.values() if delivers(s)
+        ]
         arrivals = [self.data.ingest(source, url=url, strict=strict) for source in chosen]
         self.features.materialize()
         return arrivals
 
-    def push(self, source: str, rows: pl.DataFrame | list[dict[str, Any]]) -> Push:
-        """Take rows of a source as they happen: durable, and online, when this returns."""
-        return self.data.push(self.definitions.get("source", source), rows)
+    def push(self, source: str, rows: pl.DataFrame | list[dict[str, Any]], *, again: bool = False) -> Push:
+        """Take rows of a source as they happen: durable, and online, when this returns.
+
+        Args:
+            source: The source.
+            rows: A frame, or a list of dictionaries.
+            again: Whether rows may come again; see `Data.push`.
+        """
+        return self.data.push(self.definitions.get("source", source), rows, again=again)
 
     def _arrived(self, source: Source, rows: pl.DataFrame) -> None:
         self.features.apply_rows(source, rows)
@@ -311,6 +320,11 @@ class Platform:
         # It may outlive this process; while both live, somebody has to take its exit status.
         threading.Thread(target=process.wait, name=f"tidemill-run-{run_id}", daemon=True).start()
         return process.pid
+
+
+def delivers(source: Source) -> bool:
+    """Whether a source has a URL that `ingest` reads, and not that of a broker."""
+    return source.url is not None and not is_broker(source.url)
 
 
 def open(

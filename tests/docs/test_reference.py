@@ -44,7 +44,15 @@ def test_every_setting_is_documented_with_its_variable_and_default(table, field)
 
 def test_every_variable_of_the_page_sets_what_it_says(tmp_path):
     (tmp_path / "tidemill.toml").write_text('project = "p"\n')
-    values = {"port": "1234", "workers": "3", "max_rows": "7", "queue": "9", "files": "a.py,b.py", "project": "other"}
+    values = {
+        "port": "1234",
+        "workers": "3",
+        "max_rows": "7",
+        "queue": "9",
+        "backlog": "5",
+        "files": "a.py,b.py",
+        "project": "other",
+    }
     for table, field in fields():
         if field.name != "channels":
             variable = "_".join(["TIDEMILL", *filter(None, [table.upper()]), field.name.upper()])

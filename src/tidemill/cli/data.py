@@ -60,7 +60,9 @@ def ingest(
 
 
 def _delivering(platform: Platform) -> list[str]:
-    return [name for name, source in platform.definitions.of_kind("source").items() if source.url]
+    from tidemill.platform import delivers
+
+    return [name for name, source in platform.definitions.of_kind("source").items() if delivers(source)]
 
 
 def sources(project: Project = None, as_json: AsJson = False) -> None:

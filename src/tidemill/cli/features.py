@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
+from tidemill.cli import streams
 from tidemill.cli.examples import examples
 from tidemill.cli.opening import AsJson, Project, opened
 from tidemill.cli.output import emit_json, emit_rows, when
@@ -31,6 +32,7 @@ _VERIFY = examples(
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands about features."""
+    streams.add_to(group)
     app.add_typer(group, name="features")
 
 

@@ -37,6 +37,8 @@ class UpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     host: str = "127.0.0.1"
     port: int = 7878
+    backlog: int = 10_000
+    """Pushes of one source that may wait to be moved into its table; more are answered 429."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

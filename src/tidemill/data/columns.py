@@ -88,6 +88,36 @@ def _cast(column: pl.Series, dtype: pl.DataType) -> pl.Series:
     return pl.select(pl.when(back.eq_missing(column)).then(after)).to_series()
 
 
+def wider(column: pl.Series, dtype: pl.DataType) -> pl.DataType | None:
+    """The type of numbers that holds what a column of a table holds and what comes now; None when the table's will do.
+
+    Args:
+        column: What comes; texts are read as numbers where they are some.
+        dtype: The type of the table's column.
+
+    Example:
+        >>> wider(pl.Series([1.0, 2.5]), pl.Int64())
+        Float64
+        >>> [wider(pl.Series(values), pl.Int64()) for values in ([1.0, None], ["late"], ["nan"])]
+        [None, None, None]
+    """
+    if dtype.is_integer() and _has_fractions(column):
+        return pl.Float64()
+    both_whole = dtype.is_integer() and column.dtype.is_integer()
+    if not both_whole and not (dtype == pl.Float32() and column.dtype == pl.Float64()):
+        return None
+    widest = pl.Int64() if both_whole else pl.Float64()
+    fits = column.cast(dtype, strict=False).cast(column.dtype, strict=False).eq_missing(column).all()
+    return None if fits or dtype == widest else widest
+
+
+def _has_fractions(column: pl.Series) -> bool:
+    if not column.dtype.is_float() and column.dtype != pl.String():
+        return False
+    numbers = column.cast(pl.Float64, strict=False)
+    return bool((numbers.is_finite() & (numbers != numbers.floor())).any())
+
+
 def _reason(column: pl.Series, dtype: pl.DataType) -> pl.Series:
     what = "no time" if dtype == INSTANT else f"not of type {dtype}"
     texts = [f"{value!r:.80} in column {column.name!r} is {what}" for value in column.to_list()]

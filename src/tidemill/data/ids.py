@@ -8,6 +8,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from tidemill.core.specs.sources import SYSTEM_COLUMNS
+
 REPEATED = "repeated id"
 MISSING = "no id"
 
@@ -32,6 +34,32 @@ def repeated(frame: pl.DataFrame, columns: Sequence[str], there: pl.LazyFrame | 
     numbered = keys.lazy().with_row_index("__row")
     old = numbered.join(there.select(columns), on=list(columns), how="semi").select("__row").collect().to_series()
     return again | _marked(frame.height, old)
+
+
+def same(frame: pl.DataFrame, columns: Sequence[str], repeated: pl.Series, there: pl.LazyFrame | None) -> pl.Series:
+    """Per row: is it repeated, with all the values of the first row that has its id?
+
+    Args:
+        frame: The rows.
+        columns: The id columns.
+        repeated: Of each row: did an earlier row of the frame, or one already there, have its id?
+        there: The rows already there, of the same types.
+    """
+    asked = frame.filter(repeated)
+    values = [name for name in frame.columns if name not in SYSTEM_COLUMNS]
+    first = frame.filter(~repeated)
+    if there is not None:
+        old = there.join(asked.lazy().select(columns).unique(), on=list(columns), how="semi").collect()
+        first = pl.concat([old, first], how="diagonal_relaxed")
+    known = dict(zip(_texts(first, columns), _texts(first, values), strict=True))
+    found = [known.get(key) == text for key, text in zip(_texts(asked, columns), _texts(asked, values), strict=True)]
+    return _marked(frame.height, repeated.arg_true().filter(pl.Series(found, dtype=pl.Boolean)))
+
+
+def _texts(frame: pl.DataFrame, columns: Sequence[str]) -> list[str]:
+    # As texts NaN equals NaN, and nested values compare too. A column that a frame lacks is null.
+    absent = [pl.lit(None).alias(name) for name in columns if name not in frame.columns]
+    return [repr(row) for row in frame.with_columns(absent).select(columns).iter_rows()]
 
 
 def _marked(height: int, rows: pl.Series) -> pl.Series:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from tidemill.core.errors import InvalidArgument
+from tidemill.data.parcels import Packed, Parcel, frame_of, unpack
 from tidemill.data.reading import read_frame
 from tidemill.data.values import frame_of_records
 from tidemill.stores.streams.protocol import StreamStore
 
 _PARTITION = "main"
 _BATCH = 1000
+
+
+class Letter(NamedTuple):
+    """A parcel and its place in the inbox."""
+
+    offset: int
+    parcel: Packed
 
 
 class Batch(NamedTuple):
@@ -29,43 +36,45 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Inbox:
-    """The pushed rows of one table, one message per push.
+    """What was pushed to one table and is not compacted yet, one message per push.
 
     Args:
-        streams: Where they are kept.
+        streams: Where it is kept.
         topic: The table's name.
     """
 
     streams: StreamStore
     topic: str
 
-    def add(self, rows: pl.DataFrame) -> int:
-        """Append rows; they survive a crash once this returns. Returns the position after them."""
-        buffer = io.BytesIO()
-        rows.write_ipc_stream(buffer)
-        return self.streams.append(self.topic, _PARTITION, [buffer.getvalue()])
+    def add(self, parcel: Parcel) -> int:
+        """Append a parcel; it survives a crash once this returns. Returns the position after it."""
+        return self.streams.append(self.topic, _PARTITION, [parcel.pack()])
 
     def end(self) -> int:
-        """The position after the last rows."""
+        """The position after the last parcel."""
         return self.streams.end(self.topic, _PARTITION)
 
     def read(self, start: int) -> Batch:
-        """All rows from a position on."""
-        frames, end = [], start
-        for offset, frame in self._frames(start):
-            frames.append(frame)
-            end = offset + 1
-        return Batch(pl.concat(frames, how="diagonal_relaxed") if frames else None, end)
+        """All accepted rows from a position on."""
+        letters = list(self.letters(start))
+        rows = [letter.parcel.rows for letter in letters if letter.parcel.rows is not None]
+        return Batch(joined(rows), letters[-1].offset + 1 if letters else start)
 
-    def _frames(self, start: int) -> Iterator[tuple[int, pl.DataFrame]]:
+    def letters(self, start: int) -> Iterator[Letter]:
+        """All parcels from a position on."""
         while messages := self.streams.read(self.topic, _PARTITION, start, _BATCH):
             for message in messages:
-                yield message.offset, pl.read_ipc_stream(message.payload)
+                yield Letter(message.offset, unpack(message.payload))
             start = messages[-1].offset + 1
 
     def trim(self, before: int) -> None:
-        """Forget rows below a position."""
+        """Forget parcels below a position."""
         self.streams.trim(self.topic, _PARTITION, before)
+
+
+def joined(parts: Sequence[bytes]) -> pl.DataFrame | None:
+    """The rows of several parcels; None without any."""
+    return pl.concat(map(frame_of, parts), how="diagonal_relaxed") if parts else None
 
 
 def pushed_frame(rows: Any) -> pl.DataFrame:

@@ -43,6 +43,8 @@ class Intake:
     """Rows for the quarantine."""
     counts: dict[str, int]
     """Rejected rows by rule; one with several reasons counts for each."""
+    duplicates: int = 0
+    """Rows that were left out because they are there already, with the same values."""
 
     def refuse_rejected(self, source: str) -> None:
         """Raise if a row was rejected, for callers that asked for strict.
@@ -92,7 +94,10 @@ def prepare(source: Source, frame: pl.DataFrame, table: pl.Schema | None, now: i
     return Prepared(raw, rows, judge(rows, source.checks, found))
 
 
-def divide(source: Source, prepared: Prepared, repeated: pl.Series, now: int, arrival: str | None) -> Intake:
+def divide(
+    source: Source, prepared: Prepared, repeated: pl.Series, now: int, arrival: str | None,
+    same: pl.Series | None = None,
+) -> Intake:  # fmt: skip
     """Divide rows into accepted and rejected.
 
     Args:
@@ -101,16 +106,18 @@ def divide(source: Source, prepared: Prepared, repeated: pl.Series, now: int, ar
         repeated: Of each row that passed so far: is its id repeated?
         now: The time of arrival, microseconds.
         arrival: The id of their arrival; None for pushed rows.
+        same: Of each repeated row: has it the values that are there already? Such a row is left out instead of rejected.
     """
     verdict = prepared.verdict
+    refused_ids = repeated if same is None else repeated & ~same
     passed = prepared.rows.filter(verdict.passed)
     refused = pl.concat([
         quarantine_rows(prepared.raw.filter(~verdict.passed), verdict.reason.filter(~verdict.passed), source.id_columns),
-        quarantine_rows(prepared.raw.filter(verdict.passed).filter(repeated), ids.REPEATED, source.id_columns),
+        quarantine_rows(prepared.raw.filter(verdict.passed).filter(refused_ids), ids.REPEATED, source.id_columns),
     ])  # fmt: skip
-    counts = verdict.counts | ({ids.REPEATED: int(repeated.sum())} if repeated.any() else {})
+    counts = verdict.counts | ({ids.REPEATED: int(refused_ids.sum())} if refused_ids.any() else {})
     rejected = refused.with_columns(arrived_at=pl.lit(now, pl.Int64).cast(INSTANT), arrival=pl.lit(arrival, pl.String))
-    return Intake(passed.filter(~repeated), rejected, counts)
+    return Intake(passed.filter(~repeated), rejected, counts, 0 if same is None else int(same.sum()))
 
 
 def _cleaned(source: Source, frame: pl.DataFrame) -> pl.DataFrame:

@@ -20,13 +20,33 @@ def table_of(source: str) -> str:
 
 
 def quarantine_of(source: str) -> str:
-    """The table, and the stream, of the rows that failed.
+    """The table of the rows that failed.
 
     Example:
         >>> quarantine_of("weather")
         'quarantine/weather'
     """
     return f"quarantine/{source}"
+
+
+def dead_letters_of(source: str) -> str:
+    """The table of the events that are no rows.
+
+    Example:
+        >>> dead_letters_of("weather")
+        'dead-letters/weather'
+    """
+    return f"dead-letters/{source}"
+
+
+def checkpoints_of(source: str) -> str:
+    """The stream that says how far the inbox was compacted, and how far brokers had been read by then.
+
+    Example:
+        >>> checkpoints_of("weather")
+        'checkpoints/weather'
+    """
+    return f"checkpoints/{source}"
 
 
 def schema_of(tables: TableStore, source: str) -> pl.Schema | None:

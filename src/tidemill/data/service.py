@@ -17,15 +17,18 @@ from tidemill.data.archive import Archived, archive_file, archive_frame
 from tidemill.data.columns import as_read, known_types
 from tidemill.data.database import Selection, is_database, selection
 from tidemill.data.documentation import describe_source
+from tidemill.data.events import SCHEMA as EVENT_SCHEMA
 from tidemill.data.inbox import pushed_frame
 from tidemill.data.increments import mark_of
 from tidemill.data.intake import Intake, Prepared, divide, prepare
-from tidemill.data.layout import numbered, quarantine_of, schema_of, span, table_of
-from tidemill.data.pushed import Push, PushedRows
+from tidemill.data.layout import dead_letters_of, numbered, quarantine_of, schema_of, span, table_of
+from tidemill.data.pushed import Feed, Push, PushedRows, Taken
 from tidemill.data.quarantine import SCHEMA
 from tidemill.data.reading import checked, find_file, read_file, read_frame
 from tidemill.data.summary import SourceSummary, summarize
 from tidemill.stores.artifacts.protocol import ArtifactStore
+from tidemill.stores.consumers.open import is_broker
+from tidemill.stores.consumers.protocol import Event
 from tidemill.stores.metadata.protocol import MetadataStore
 from tidemill.stores.streams.protocol import StreamStore
 from tidemill.stores.tables.protocol import TableStore
@@ -124,6 +127,10 @@ class Data:
         place = url or source.url
         if place is None:
             raise InvalidArgument(f"source {source.name!r} has no URL", hint="Pass url= or frame=, or push rows")
+        if is_broker(place):
+            raise InvalidArgument(
+                f"source {source.name!r} is read from a broker", hint=f"Run: tidemill features stream {source.name}"
+            )
         path = find_file(place, self.folder)
         archived = archive_file(self.artifacts, path, place)
 
@@ -170,33 +177,70 @@ class Data:
 
     # -- pushed rows ---------------------------------------------------------------------------------------------------
 
-    def push(self, source: Source, rows: Any, *, strict: bool = False) -> Push:
+    def push(self, source: Source, rows: Any, *, strict: bool = False, again: bool = False) -> Push:
         """Take in rows that come one by one. They are durable when this returns.
 
         Args:
             source: The source.
             rows: A frame, or a list of dictionaries. Columns left out are null.
             strict: Refuse all rows when one fails.
+            again: Whether rows may come again: one that is there already, with the same id and the same values, is counted
+                as a duplicate instead of going to quarantine.
 
         Raises:
             InvalidData: The rows cannot be read, or one fails and `strict` was asked for.
         """
         frame = pushed_frame(rows)
         with self.tables.guard(table_of(source.name)):
-            accepted, result = self._pushed.accept(source, frame, strict=strict)
+            accepted, result = self._pushed.accept(source, frame, strict=strict, again=again)
         if accepted.height:
             for listener in self.listeners:
                 listener(source, accepted)
         return result
 
-    def flush(self, source: Source | str | None = None) -> None:
+    def take(self, source: Source, events: Sequence[Event], feed: Feed) -> tuple[list[pl.DataFrame], Taken]:
+        """Take in events of a broker. When this returns they are durable, and so are the positions they were read at.
+
+        Killed at any point, a part of the events from the first on has happened with its positions, and the rest not at
+        all. Events at or before a durable position are left out, and so are rows that are there already with the same id
+        and values. An event that is no row becomes a dead letter; one that fails a check goes to quarantine.
+
+        Args:
+            source: The source.
+            events: The events, in order within each partition.
+            feed: Where they were read.
+
+        Returns:
+            The accepted rows, system columns included (listeners are not called), and what became of the events.
+        """
+        with self.tables.guard(table_of(source.name)):
+            return self._pushed.take(source, events, feed)
+
+    def positions(self, source: Source | str, feed: str) -> dict[str, str]:
+        """The position of the last event taken of each partition of a feed."""
+        name = _name(source)
+        with self.tables.guard(table_of(name)):
+            return self._pushed.checkpoints(name).positions().get(feed, {})
+
+    def forget_positions(self, source: Source, feed: str) -> None:
+        """Forget how far a feed was read: whoever reads it next begins with its earliest event."""
+        with self.tables.guard(table_of(source.name)):
+            self._pushed.compact(source.name)
+            self._pushed.checkpoints(source.name).forget(feed)
+
+    def waiting(self, source: Source | str) -> int:
+        """How many pushes of a source wait to be compacted into its table."""
+        return self._pushed.waiting(_name(source))
+
+    def flush(self, source: Source | str | None = None, *, least: int = 1) -> None:
         """Compact pushed rows into the table: many pushes, one commit, each row exactly once.
 
         Args:
             source: The source; all of them when absent.
+            least: Only where at least so many pushes wait.
         """
         for name in self._ledger.begun() | self._pushed.names() if source is None else {_name(source)}:
-            if self._pushed.has_pending(name) or self._ledger.has_begun(name):
+            if self._pushed.waiting(name) >= least or self._ledger.has_begun(name):
                 with self.tables.guard(table_of(name)):
                     self._pushed.compact(name)
 
@@ -243,6 +287,15 @@ class Data:
         complete = pl.col("arrival").is_null() | pl.col("arrival").is_in(known.implode())
         rows = self.tables.scan(quarantine_of(name)).filter(complete).sort("arrived_at", maintain_order=True)
         return rows.select(SCHEMA.names()).collect()
+
+    def dead_letters(self, source: Source | str) -> pl.DataFrame:
+        """The events of a source that are no rows, oldest first; see `tidemill.data.events.SCHEMA`."""
+        name = _name(source)
+        self.flush(name)
+        if self.tables.version(dead_letters_of(name)) is None:
+            return pl.DataFrame(schema=EVENT_SCHEMA)
+        rows = self.tables.scan(dead_letters_of(name)).sort("arrived_at", "partition", "position")
+        return rows.select(EVENT_SCHEMA.names()).collect()
 
     def arrivals(self, source: Source | str | None = None) -> list[Arrival]:
         """What arrived, oldest first; pushed rows as one arrival per compaction."""

@@ -138,6 +138,10 @@ class Features:
         """Let the online store know of rows that just arrived, system columns included; returns how many were new to it."""
         return self._online.apply_rows(self._served(), source, frame)
 
+    def served_over(self, source: Source) -> list[FeatureView]:
+        """The views over a source that services use."""
+        return [view for view in self._served() if view.source.name == source.name]
+
     def freshness(self) -> list[Freshness]:
         """How far the online store is, for each view that a service uses."""
         return self._online.freshness(self._served())

@@ -151,6 +151,25 @@ class TableStoreSuite:
             store.append("t", pl.DataFrame({"n": [0], "x": ["one"]}))
         assert store.version("t") == 0
 
+    def test_a_column_is_widened_in_one_commit(self, store: TableStore, open_store: OpenStore) -> None:
+        store.append("t", pl.DataFrame({"x": [1, None], "y": ["a", "b"]}), once=("c", 7))
+        before = store.version("t")
+        version = store.widen("t", {"x": pl.Float64()})
+        store.append("t", pl.DataFrame({"x": [0.5], "y": ["c"]}))
+        again = open_store()
+        expected = pl.DataFrame({"x": [1.0, None, 0.5], "y": ["a", "b", "c"]})
+        assert_frame_equal(again.scan("t").sort("y").collect(), expected)
+        assert again.scan("t", version=before).collect_schema()["x"] == pl.Int64()
+        assert (before, version, again.position("t", "c")) == (0, 1, 7)
+
+    def test_a_column_is_widened_only_if_no_value_changes(self, store: TableStore) -> None:
+        store.append("t", pl.DataFrame({"x": [2**60 + 1]}))
+        with pytest.raises(InvalidData, match="'x'"):
+            store.widen("t", {"x": pl.Float64()})
+        with pytest.raises(NotFound, match="'z'"):
+            store.widen("t", {"z": pl.Float64()})
+        assert store.scan("t").collect()["x"].to_list() == [2**60 + 1]
+
     def test_an_untyped_column_takes_the_type_it_gets_later(self, store: TableStore) -> None:
         store.append("t", pl.DataFrame({"n": [0], "x": [None]}), once=("c", 1))
         store.append("t", pl.DataFrame({"n": [1], "x": [2.5]}), once=("c", 2))

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from litestar import get, post
+from litestar import Request, get, post
+from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath
 
+from tidemill.api.bodies import RowsOperation, read_rows
 from tidemill.api.paging import DEFAULT_LIMIT, Limit, Offset, Page, find_page
-from tidemill.core.errors import InvalidArgument, unknown
+from tidemill.core.errors import Overloaded, unknown
 from tidemill.core.records.data import Arrival
 from tidemill.core.records.events import DefinitionVersion
+from tidemill.data.pushed import Push
 from tidemill.platform import Platform
 
 
@@ -21,12 +24,6 @@ class SourceDetail(msgspec.Struct, frozen=True, kw_only=True):
 
     definition: DefinitionVersion
     arrivals: list[Arrival]
-
-
-class SourceRows(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Rows as JSON objects; times are ISO text or microseconds."""
-
-    rows: list[dict[str, Any]]
 
 
 @get("/sources", sync_to_thread=True, summary="Sources")
@@ -53,12 +50,28 @@ def arrivals(
     return find_page(platform, Arrival, {"source": name}, ["-created_at"], limit, offset)
 
 
-@post("/sources/{name:str}/rows", sync_to_thread=True, status_code=200, summary="Push rows")
-def push(platform: NamedDependency[Platform], name: FromPath[str], data: JSONBody[SourceRows]) -> Any:
-    """Durable, and readable by online features, when this answers."""
-    if not data.rows:
-        raise InvalidArgument("rows is empty", expected="at least one row")
-    return platform.push(name, data.rows)
+@post("/sources/{name:str}/rows", status_code=200, summary="Push rows", operation_class=RowsOperation)
+async def push(request: Request[Any, Any, Any], platform: NamedDependency[Platform], name: FromPath[str]) -> Push:
+    """Durable, and readable by online features, when this answers.
+
+    Rows come as JSON, NDJSON or an Arrow IPC stream, by their content type. Those that are there already, with the same id
+    and values, are counted as duplicates: a request that was not answered may be sent again. 429 when too many pushes wait
+    to be moved into the table.
+    """
+    kind, body = request.headers.get("content-type", ""), await request.body()
+    return await sync_to_thread(_push, platform, name, kind, body)
+
+
+def _push(platform: Platform, name: str, kind: str, body: bytes) -> Push:
+    platform.definitions.get("source", name)
+    rows = read_rows(kind, body)
+    waiting, most = platform.data.waiting(name), platform.settings.up.backlog
+    if waiting >= most:
+        raise Overloaded(
+            f"{waiting} pushes of source {name!r} wait to be moved into its table",
+            expected=f"fewer than {most}", hint="Send the same rows again later, more of them in one request",
+        )  # fmt: skip
+    return platform.push(name, rows, again=True)
 
 
 HANDLERS: list[Any] = [sources, source, arrivals, push]

@@ -24,6 +24,9 @@ SYSTEM_COLUMNS = ("event_ts", "created_ts", "ingest_seq")
 COLUMN_TYPES = ("boolean", "int64", "float64", "string", "time")
 """What `types=` of a source may name."""
 
+EVENT_FORMATS = ("json", "msgpack", "arrow")
+"""What `format=` of a source may name."""
+
 
 @dataclass(frozen=True, eq=False)
 class Source(Definition):
@@ -32,7 +35,8 @@ class Source(Definition):
     Args:
         name: Its name.
         url: A path or URL of a CSV, NDJSON or JSON (plain, gzip or zip) or Parquet file, relative to the project folder;
-            or a database, such as `postgresql://anna@db/shop?table=orders`. None: rows come only by `push`.
+            or a database, such as `postgresql://anna@db/shop?table=orders`; or a broker (`kafka:`, `redis:`, `nats:`,
+            `amqp:`, `stream:`), whose events `tidemill features stream` reads. None: rows come only by `push`.
         time: Column with the event time. None: reference data, without time.
         id: Column or columns that identify a row; a repeated id is quarantined.
         created: Column with the time the row became known; the arrival when absent.
@@ -48,6 +52,8 @@ class Source(Definition):
         query: What to read of a database, instead of a table.
         since: Column of a database's rows that only grows, a number or a time: each delivery goes on where the last one
             stopped.
+        format: How the events of a broker are written: `json` or `msgpack` (an object of columns, one row), or `arrow` (an
+            IPC stream, any number of rows).
 
     Example:
         >>> Source("weather", "data/weather.csv", time="observed_at").time
@@ -70,12 +76,15 @@ class Source(Definition):
     changes: Changes | None = None
     query: str | None = None
     since: str | None = None
+    format: str = "json"
 
     def __post_init__(self) -> None:
         self.bind(check_name(self.label, "source name"))
         for column, kind in self.types.items():
             if kind not in COLUMN_TYPES:
                 raise InvalidArgument(f"types={{{column!r}: {kind!r}}} names no type", known=COLUMN_TYPES)
+        if self.format not in EVENT_FORMATS:
+            raise InvalidArgument(f"format={self.format!r} is no format of events", known=EVENT_FORMATS)
         for check in self.checks:
             if not isinstance(check, Check):
                 raise InvalidArgument(
@@ -123,4 +132,6 @@ class Source(Definition):
             **changes,
             # Only where given: what was applied before there were databases keeps its digest.
             **{name: value for name, value in (("query", self.query), ("since", self.since)) if value is not None},
+            # Only where it is not the usual one: definitions that were applied before there was a choice keep their digest.
+            **({} if self.format == "json" else {"format": self.format}),
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Tr
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, create_table_with_add_actions
 
-from tidemill.core.errors import Conflict, InvalidArgument, NotFound, unknown
+from tidemill.core.errors import Conflict, InvalidArgument, InvalidData, NotFound, unknown
 from tidemill.core.ids import check_name
 from tidemill.stores.locks import FileLock
 from tidemill.stores.tables.errors import translated
@@ -91,10 +91,16 @@ class DeltaTables:
         """Give columns that were all null a type. Their files say otherwise, so all rows are written again, in one commit."""
         before = _rows(self._snapshots.of(table)).cast({name: change.frame.schema[name] for name in change.typed})
         rows = pl.concat([before.collect(), change.frame], how="diagonal").select(change.frame.columns)
-        write_deltalake(
-            table, arrow_table(rows), mode="overwrite", schema_mode="overwrite",
-            commit_properties=_properties(once), post_commithook_properties=_HOOK,
-        )  # fmt: skip
+        _overwrite(table, rows, once)
+
+    def widen(self, name: str, types: Mapping[str, pl.DataType]) -> int:
+        """Give columns other types; see `TableStore.widen`."""
+        with self._writing(name) as folder:
+            table = self._existing(name, folder)
+            rows = _rows(self._snapshots.of(table)).collect()
+            _overwrite(table, rows.with_columns(_widened(name, rows, column, to) for column, to in types.items()), None)
+            table.update_incremental()
+            return table.version()
 
     @contextmanager
     def guard(self, name: str) -> Iterator[None]:
@@ -216,6 +222,26 @@ def _done(table: DeltaTable, once: Once) -> bool:
 
 def _properties(once: Once | None) -> CommitProperties:
     return CommitProperties(app_transactions=None if once is None else [Transaction(*once)])
+
+
+def _overwrite(table: DeltaTable, rows: pl.DataFrame, once: Once | None) -> None:
+    write_deltalake(
+        table, arrow_table(rows), mode="overwrite", schema_mode="overwrite",
+        commit_properties=_properties(once), post_commithook_properties=_HOOK,
+    )  # fmt: skip
+
+
+def _widened(table: str, rows: pl.DataFrame, column: str, dtype: pl.DataType) -> pl.Series:
+    if column not in rows.columns:
+        raise unknown(f"column of table {table!r}", column, rows.columns)
+    before = rows[column]
+    after = before.cast(dtype, strict=False)
+    if not after.cast(before.dtype, strict=False).eq_missing(before).all():
+        raise InvalidData(
+            f"column {column!r} of table {table!r} holds values that {dtype} cannot hold",
+            expected=f"values that are the same as {before.dtype} and as {dtype}",
+        )
+    return after
 
 
 def _commit_rows(folder: Path, table: DeltaTable, frame: pl.DataFrame, once: Once | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,6 +28,22 @@ class TableStore(Protocol):
 
         Returns:
             The version that holds the rows.
+        """
+        ...
+
+    def widen(self, name: str, types: Mapping[str, pl.DataType]) -> int:
+        """Give columns other types, which hold all their values; in one commit, for which all rows are written again.
+
+        Args:
+            name: The table.
+            types: The new types by column.
+
+        Returns:
+            The version that has them.
+
+        Raises:
+            NotFound: No such table or column.
+            InvalidData: A value would change; the message names the column.
         """
         ...
 

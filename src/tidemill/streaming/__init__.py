@@ -1,0 +1,1 @@
+"""The service that reads brokers: `tidemill features stream`."""
