@@ -35,9 +35,19 @@ if TYPE_CHECKING:
     from tidemill.core.specs.features import Label as Label
     from tidemill.core.specs.features import feature_view as feature_view
     from tidemill.core.specs.features import on_demand as on_demand
+    from tidemill.core.specs.lookups import lookup as lookup
     from tidemill.core.specs.monitoring import Monitor as Monitor
     from tidemill.core.specs.monitoring import notify as notify
     from tidemill.core.specs.monitoring import retrain as retrain
+    from tidemill.core.specs.preparation import bucketize as bucketize
+    from tidemill.core.specs.preparation import clip as clip
+    from tidemill.core.specs.preparation import dates as dates
+    from tidemill.core.specs.preparation import hash_encode as hash_encode
+    from tidemill.core.specs.preparation import impute as impute
+    from tidemill.core.specs.preparation import one_hot as one_hot
+    from tidemill.core.specs.preparation import ordinal as ordinal
+    from tidemill.core.specs.preparation import scale as scale
+    from tidemill.core.specs.preparation import target_encode as target_encode
     from tidemill.core.specs.serving import Graph as Graph
     from tidemill.core.specs.sources import Source as Source
     from tidemill.core.specs.training import Gate as Gate
@@ -68,7 +78,11 @@ _HOMES = {
     "tidemill.core.specs.changes": ["Changes"],
     "tidemill.core.specs.checks": ["check"],
     "tidemill.core.specs.features": ["FeatureService", "FeatureView", "Label", "feature_view", "on_demand"],
+    "tidemill.core.specs.lookups": ["lookup"],
     "tidemill.core.specs.monitoring": ["Monitor", "notify", "retrain"],
+    "tidemill.core.specs.preparation": [
+        "bucketize", "clip", "dates", "hash_encode", "impute", "one_hot", "ordinal", "scale", "target_encode",
+    ],
     "tidemill.core.specs.serving": ["Graph"],
     "tidemill.core.specs.sources": ["Source"],
     "tidemill.core.specs.training": ["Gate", "integers", "log_uniform", "promote", "search", "split", "uniform"],

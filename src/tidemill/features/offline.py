@@ -141,6 +141,8 @@ def _in_reach(rows: ViewRows, table: pl.LazyFrame, t: Ints) -> pl.LazyFrame:
     """Leave out, before anything is computed, rows that no question can reach."""
     if len(t) == 0:
         return table.head(0)
+    if rows.view.source.time is None:
+        return table
     low, high = earliest(rows, np.array([t.min()])), int(t.max())
     event = pl.col("event_ts").cast(pl.Int64)
     table = table.filter(event <= high)

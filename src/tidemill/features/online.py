@@ -51,7 +51,7 @@ class Materialized:
 
 @dataclass(frozen=True)
 class Freshness:
-    """How current a view is online. Times in microseconds; None where there is nothing yet."""
+    """How current a view is online. Times in microseconds; None where there is nothing yet, and for reference data."""
 
     view: str
     rows: int
@@ -259,6 +259,7 @@ class Online:
         if pointer is None:
             return Freshness(view.name, 0, None, None, target, target is not None)
         rows, newest = reader.stats(self._named(view).data(pointer.generation))
+        newest = None if view.source.time is None else newest
         lag = None if newest is None else self._scope.now() - newest
         return Freshness(view.name, rows, newest, lag, target, target is not None and (lag is None or lag > target))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from tidemill.core.errors import InvalidArgument
+from tidemill.core.errors import InvalidArgument, unknown
 from tidemill.core.schema import Column
 from tidemill.core.specs.features import FeatureService, FeatureView, OnDemand, ViewUse
 from tidemill.core.specs.sources import SYSTEM_COLUMNS, Source
@@ -107,6 +107,7 @@ def plan_use(use: ViewUse, rows: ViewRows) -> UsePlan:
 
     Raises:
         InvalidArgument: An aggregate does not fit its column's type, or two features have one name.
+        NotFound: A column to look up is not there.
     """
     types: dict[str, pl.DataType] = {}
     for feature, dtype in _features(use.view, rows):
@@ -115,7 +116,11 @@ def plan_use(use: ViewUse, rows: ViewRows) -> UsePlan:
                 f"feature view {use.view.name!r} has two features {feature!r}", hint="Give one a name="
             )
         types[feature] = dtype
-    return UsePlan(use, rows, {feature: use.full_name(feature) for feature in types}, types)
+    wanted = use.only or tuple(types)
+    for feature in wanted:
+        if feature not in types:
+            raise unknown(f"column to look up in {use.view.name!r}", feature, types)
+    return UsePlan(use, rows, {feature: use.full_name(feature) for feature in wanted}, types)
 
 
 def _features(view: FeatureView, rows: ViewRows) -> Iterator[tuple[str, pl.DataType]]:

@@ -13,10 +13,14 @@ from tidemill.core.specs.changes import ADDS, REMOVES, Changes
 from tidemill.core.specs.checks import Check
 from tidemill.core.specs.features import FeatureView
 from tidemill.core.specs.sources import SYSTEM_COLUMNS
+from tidemill.core.times import to_micros
 from tidemill.data.quality import failing
 from tidemill.features.inputs import check_inputs, with_inputs
 from tidemill.features.kernel.changes import ADDED
 from tidemill.features.transforms import call, reads, resolved, trace
+
+ALWAYS = to_micros("0001-01-01")
+"""The event time of reference data, microseconds: before any moment that is asked for, and a time to every store."""
 
 SAMPLE_ROWS = 64
 """How many rows a transform is tried on, one by one, before it is applied."""
@@ -80,6 +84,8 @@ class ViewRows:
             InvalidData: A row of a change log neither adds nor removes.
         """
         base = rows.select(self.reads).collect()
+        if self.view.source.time is None:
+            base = base.with_columns(event_ts=pl.lit(ALWAYS, pl.Int64).cast(base.schema["event_ts"]))
         base, failed = self._checked(base)
         absent = [pl.lit(None, dtype).alias(name) for name, dtype in self.source.items() if name not in base.columns]
         whole = base.lazy().with_columns(absent).select(self.source.names())

@@ -13,6 +13,7 @@ from tidemill.core.errors import InvalidArgument, NotReady
 from tidemill.core.ids import digest_text
 from tidemill.core.schema import Column
 from tidemill.core.specs.features import FeatureService, FeatureView, Label
+from tidemill.core.specs.preparation import Recipe
 from tidemill.core.specs.sources import SYSTEM_COLUMNS, Source
 from tidemill.core.times import Now, Time, to_micros
 from tidemill.features.labels import LABEL, with_labels
@@ -30,7 +31,7 @@ class Save(Protocol):
     def __call__(
         self, frame: pl.DataFrame, *, name: str, features: Sequence[Column], label: Column | None, id: Sequence[str],
         time: str, keys: Sequence[str], request: Sequence[Column], tables: Mapping[str, int], plan: str,
-        availability: str, service: str | None, label_name: str | None, until: int,
+        availability: str, service: str | None, label_name: str | None, until: int, prepare: Recipe,
     ) -> Dataset: ...  # fmt: skip
 
 
@@ -140,6 +141,7 @@ class TrainingSets:
             label=None if label is None else describe_column(label.name, shown.schema[label.name]),
             id=spine.id_columns, time=str(spine.time), keys=tuple(plan.keys), request=request, tables=pinned.tables(),
             plan=plan_digest(service, spine, known_at), availability=_availability(service, known_at), until=end,
+            prepare=service.prepare,
         )  # fmt: skip
 
     def _until(self, spine: Source, until: Time) -> int:
