@@ -44,7 +44,8 @@ def test_modes(different: int) -> None:
 def test_equal_values_have_equal_hashes_and_others_have_not() -> None:
     days = [date(2024, 1, 1) + timedelta(days=i) for i in range(500)]
     for values in (pl.Series(range(-500, 500)), pl.Series([f"v{i}" for i in range(1000)]), pl.Series(days),
-                   pl.Series(np.linspace(-1, 1, 999))):  # fmt: skip
+                   pl.Series(np.linspace(-1, 1, 999)), pl.Series(range(100)).cast(pl.Decimal(10, 2)) / 8,
+                   pl.Series([bytes([i]) for i in range(256)])):  # fmt: skip
         hashes = hashed(values)
         assert len(set(hashes.tolist())) == len(values)
         assert hashed(values.reverse())[::-1].tolist() == hashes.tolist()

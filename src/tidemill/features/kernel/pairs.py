@@ -68,17 +68,17 @@ def range_modes(codes: Ints, start: Ints, end: Ints) -> Ints:
 
 def hashed(values: pl.Series) -> Hashes:
     """64 well mixed bits for each value, the same in every process: equal for equal values."""
-    if values.dtype in (pl.String, pl.Binary):
-        different = values.unique()
-        raw = different.cast(pl.Binary).to_list()
-        words = [int.from_bytes(hashlib.blake2b(value, digest_size=8).digest(), "little") for value in raw]
-        mapped = values.replace_strict(different, pl.Series(words, dtype=pl.UInt64), return_dtype=pl.UInt64)
-        return mapped.to_numpy()
     if values.dtype.is_float():
         plain = np.where(np.isnan(values.to_numpy()), math.nan, values.to_numpy() + 0.0)  # one NaN, no -0.0
         return _mixed(plain.view(np.uint64))
-    numbers = values.to_physical() if values.dtype.is_temporal() else values
-    return _mixed(numbers.cast(pl.Int64).to_numpy().view(np.uint64))
+    if values.dtype.is_integer() or values.dtype.is_temporal() or values.dtype == pl.Boolean:
+        numbers = values.to_physical() if values.dtype.is_temporal() else values
+        return _mixed(numbers.cast(pl.Int64).to_numpy().view(np.uint64))
+    texts = values if values.dtype == pl.Binary else values.cast(pl.String).cast(pl.Binary)
+    different = texts.unique()
+    words = [int.from_bytes(hashlib.blake2b(value, digest_size=8).digest(), "little") for value in different]
+    mapped = texts.replace_strict(different, pl.Series(words, dtype=pl.UInt64), return_dtype=pl.UInt64)
+    return mapped.to_numpy()
 
 
 def _mixed(words: Hashes) -> Hashes:
