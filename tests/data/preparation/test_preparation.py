@@ -400,13 +400,11 @@ def test_many_rows_come_out_as_few_do() -> None:
     rows = pl.DataFrame({"x": number.cast(pl.Float64), "c": word, "n": number, "f": number > 3, "e": word})
     recipe = (
         tm.impute("x", by="c"),
-        tm.ordinal("f", "n", unknown_value=-1),
         tm.target_encode("c"),
         tm.impute("e", strategy="most_frequent", by="n"),
+        tm.ordinal("f", "n", unknown_value=-1),
     )
-    fitted = fit_preparation(
-        recipe[:1] + recipe[2:] + recipe[1:2], rows.head(300), described(rows), label=pl.Series(range(300))
-    )
+    fitted = fit_preparation(recipe, rows.head(300), described(rows), label=pl.Series(range(300)))
     strange = rows.with_columns(n=pl.col("n") + 5, c=pl.col("c") + "?")
     for asked in (rows, strange):
         parts = [fitted.apply(part) for part in asked.iter_slices(100)]
