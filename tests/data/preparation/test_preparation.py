@@ -152,6 +152,11 @@ def test_a_target_needs_a_label_with_a_mean(label: list[str] | None, says: str) 
         fit(texts("a", "b"), tm.target_encode("c"), label=label)
 
 
+def test_a_target_needs_finite_labels() -> None:
+    with pytest.raises(InvalidData, match="the label 'late' is NaN or infinite in 1 rows"):
+        fit(texts("a", "b"), tm.target_encode("c"), label=[1.0, NAN])
+
+
 # -- bad input, each defined
 
 
@@ -200,6 +205,7 @@ def test_clipping_bounds_what_is_infinite_and_keeps_whole_numbers() -> None:
     assert prepared(numbers(-INF, 0.5, None, INF), tm.clip("x", lower=0, upper=2))["x"].to_list() == [0, 0.5, None, 2]
     whole = prepared(pl.DataFrame({"x": [1, 5, 9]}), tm.clip("x", upper=6))["x"]
     assert (whole.dtype, whole.to_list()) == (pl.Int64, [1, 5, 6])
+    assert prepared(pl.DataFrame({"x": [1]}), tm.clip("x", upper=1e30))["x"].to_list() == [1.0]
     assert prepared(numbers(*range(101)), tm.clip("x", quantiles=(0.1, 0.9)))["x"].to_list()[::50] == [10, 50, 90]
 
 
@@ -313,6 +319,8 @@ def test_two_columns_of_one_name_are_an_error() -> None:
         lambda: tm.impute("x", fill_value=0),
         lambda: tm.impute("x", strategy="constant", fill_value=NAN),
         lambda: tm.impute("x", strategy="constant", fill_value=0, by="o"),
+        lambda: tm.impute("x", strategy="constant", fill_value=2**63),
+        lambda: tm.ordinal("x", categories=[2**63]),
         lambda: tm.impute(),
         lambda: tm.scale("x", method="max"),
         lambda: tm.clip("x"),
