@@ -152,6 +152,11 @@ def test_a_target_needs_a_label_with_a_mean(label: list[str] | None, says: str) 
         fit(texts("a", "b"), tm.target_encode("c"), label=label)
 
 
+def test_a_target_needs_finite_labels() -> None:
+    with pytest.raises(InvalidData, match="the label 'late' is NaN or infinite in 1 rows"):
+        fit(texts("a", "b"), tm.target_encode("c"), label=[1.0, NAN])
+
+
 # -- bad input, each defined
 
 
@@ -200,6 +205,7 @@ def test_clipping_bounds_what_is_infinite_and_keeps_whole_numbers() -> None:
     assert prepared(numbers(-INF, 0.5, None, INF), tm.clip("x", lower=0, upper=2))["x"].to_list() == [0, 0.5, None, 2]
     whole = prepared(pl.DataFrame({"x": [1, 5, 9]}), tm.clip("x", upper=6))["x"]
     assert (whole.dtype, whole.to_list()) == (pl.Int64, [1, 5, 6])
+    assert prepared(pl.DataFrame({"x": [1]}), tm.clip("x", upper=1e30))["x"].to_list() == [1.0]
     assert prepared(numbers(*range(101)), tm.clip("x", quantiles=(0.1, 0.9)))["x"].to_list()[::50] == [10, 50, 90]
 
 
@@ -313,6 +319,8 @@ def test_two_columns_of_one_name_are_an_error() -> None:
         lambda: tm.impute("x", fill_value=0),
         lambda: tm.impute("x", strategy="constant", fill_value=NAN),
         lambda: tm.impute("x", strategy="constant", fill_value=0, by="o"),
+        lambda: tm.impute("x", strategy="constant", fill_value=2**63),
+        lambda: tm.ordinal("x", categories=[2**63]),
         lambda: tm.impute(),
         lambda: tm.scale("x", method="max"),
         lambda: tm.clip("x"),
@@ -400,13 +408,11 @@ def test_many_rows_come_out_as_few_do() -> None:
     rows = pl.DataFrame({"x": number.cast(pl.Float64), "c": word, "n": number, "f": number > 3, "e": word})
     recipe = (
         tm.impute("x", by="c"),
-        tm.ordinal("f", "n", unknown_value=-1),
         tm.target_encode("c"),
         tm.impute("e", strategy="most_frequent", by="n"),
+        tm.ordinal("f", "n", unknown_value=-1),
     )
-    fitted = fit_preparation(
-        recipe[:1] + recipe[2:] + recipe[1:2], rows.head(300), described(rows), label=pl.Series(range(300))
-    )
+    fitted = fit_preparation(recipe, rows.head(300), described(rows), label=pl.Series(range(300)))
     strange = rows.with_columns(n=pl.col("n") + 5, c=pl.col("c") + "?")
     for asked in (rows, strange):
         parts = [fitted.apply(part) for part in asked.iter_slices(100)]

@@ -165,6 +165,8 @@ def impute(
                               expected="fill_value= with strategy='constant', and only there")  # fmt: skip
     if isinstance(fill_value, float) and not math.isfinite(fill_value):
         raise InvalidArgument(f"fill_value={fill_value} is no finite number")
+    if type(fill_value) is int:
+        _check_int64("fill_value", fill_value)
     if by is not None and strategy == "constant":
         raise InvalidArgument(f"a constant does not depend on {by!r}", hint="Remove by=")
     return Impute(columns=columns, strategy=strategy, fill_value=fill_value, by=by, indicator=indicator)
@@ -276,6 +278,9 @@ def ordinal(*columns: str, categories: Sequence[str | int] | None = None, unknow
     known = None if categories is None else tuple(categories)
     if known is not None and (not known or len(set(known)) < len(known)):
         raise InvalidArgument(f"categories={list(known)}", expected="different values, at least one")
+    for value in known or ():
+        if isinstance(value, int):
+            _check_int64("a category", value)
     if unknown_value is not None and unknown_value >= 0:
         raise InvalidArgument(f"unknown_value={unknown_value} is the number of a value", expected="a negative number")
     return Ordinal(columns=columns, categories=known, unknown_value=unknown_value)
@@ -357,6 +362,11 @@ def _check_columns(what: str, columns: tuple[str, ...]) -> None:
 def _check_known(what: str, value: str, known: Sequence[str]) -> None:
     if value not in known:
         raise InvalidArgument(f"{value!r} is no {what}", known=known)
+
+
+def _check_int64(what: str, value: int) -> None:
+    if not -(2**63) <= value < 2**63:
+        raise InvalidArgument(f"{what} {value}", expected="a whole number of at most 64 bits")
 
 
 def _check_least(what: str, value: int, least: int) -> None:

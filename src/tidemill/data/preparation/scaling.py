@@ -88,6 +88,6 @@ def fit_clip(spec: Clip, frame: pl.DataFrame, column: Column) -> Clipped:
     if spec.quantiles is not None:
         low, high = np.quantile(finite_values(frame, column.name), spec.quantiles)
         bounds = (float(low), float(high))
-    whole = all(bound is None or bound.is_integer() for bound in bounds)
+    whole = all(bound is None or (bound.is_integer() and abs(bound) < 2**53) for bound in bounds)
     kind = "int64" if whole and column.type == "int64" else "float64"
     return Clipped(column=column.name, lower=bounds[0], upper=bounds[1], column_type=kind)

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tidemill.core.errors import InvalidArgument
+from tidemill.core.errors import InvalidArgument, InvalidData
 from tidemill.core.schema import Column
 from tidemill.core.specs.preparation import TargetEncode
 from tidemill.data.preparation.state import Fitted, Floats, Key, Table, checked, keys
@@ -101,6 +101,7 @@ def label_values(label: pl.Series | None, column: str) -> Floats:
 
     Raises:
         InvalidArgument: There are none.
+        InvalidData: One is not finite.
     """
     if label is None:
         raise InvalidArgument(f"target_encode({column!r}) needs a label, and these rows have none",
@@ -108,7 +109,11 @@ def label_values(label: pl.Series | None, column: str) -> Floats:
     if not (label.dtype.is_numeric() or label.dtype == pl.Boolean):
         raise InvalidArgument(f"target_encode({column!r}) needs a label with a mean, and {label.name!r} is {label.dtype}",
                               expected="a boolean or a number")  # fmt: skip
-    return label.cast(pl.Float64).to_numpy()
+    values = label.cast(pl.Float64).to_numpy()
+    if not np.isfinite(values).all():
+        raise InvalidData(f"the label {label.name!r} is NaN or infinite in {(~np.isfinite(values)).sum()} rows",
+                          expected="finite labels, whose mean target_encode can take")  # fmt: skip
+    return values
 
 
 def _codes(values: pl.Series) -> tuple[NDArray[np.int64], list[Key]]:
