@@ -307,6 +307,18 @@ class LeasedSuite:
                 assert slow.lag() == {}
             assert payloads(poll_until(slow, 3)) == numbered(7, 10)
 
+    def test_a_process_that_ends_late_takes_nothing_from_another_one(self, place: Place, producer: Producer) -> None:
+        producer.send(numbered(0, 10))
+        late = place.consumer()
+        poll_until(late, 10)
+        with closing(place.consumer()) as other:
+            poll_until(other, 10)
+            late.close()
+            with closing(place.consumer()) as third:
+                assert third.poll(10, timeout=0.0) == []
+            producer.send(numbered(10, 11))
+            assert payloads(poll_until(other, 1)) == numbered(10, 11)
+
 
 class RemoteSuite:
     """The contract of a broker behind a connection; beside `ConsumerSuite`."""

@@ -7,6 +7,7 @@ import hashlib
 from nats.js import JetStreamContext
 from nats.js.api import KeyValueConfig, StorageType
 from nats.js.errors import (
+    APIError,
     BucketNotFoundError,
     KeyNotFoundError,
     KeyWrongLastSequenceError,
@@ -74,8 +75,8 @@ class NatsClaims:
         if revision is not None:
             try:
                 await (await self._bucket(js)).delete(self._key(partition), last=revision)
-            except (KeyWrongLastSequenceError, NoStreamResponseError, NotFoundError):
-                return  # it had ended by itself
+            except (APIError, NoStreamResponseError):
+                return  # it had ended by itself, and may be another one's
 
     async def _bucket(self, js: JetStreamContext) -> KeyValue:
         name = f"tidemill_claims_{int(self._lease * 1000)}ms"

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
-import nats
 from nats.aio.client import Client
 from nats.errors import (
     AuthorizationError,
@@ -124,16 +123,22 @@ class NatsLink:
 
     async def _connect(self) -> Client:
         # The library's own reconnecting is off: it would keep the place of a reader that no longer exists.
-        return await nats.connect(
-            self._servers,
-            user=self._user,
-            password=self._password,
-            allow_reconnect=False,
-            max_reconnect_attempts=1,  # also of the first connection; 0 would be without end
-            reconnect_time_wait=0,
-            connect_timeout=_CONNECT,
-            error_cb=_nothing,
-        )
+        client = Client()
+        try:
+            await client.connect(
+                self._servers,
+                user=self._user,
+                password=self._password,
+                allow_reconnect=False,
+                max_reconnect_attempts=1,  # also of the first connection; 0 would be without end
+                reconnect_time_wait=0,
+                connect_timeout=_CONNECT,
+                error_cb=_nothing,
+            )
+        except BaseException:
+            await _close(client)
+            raise
+        return client
 
 
 async def _nothing(error: Exception) -> None:

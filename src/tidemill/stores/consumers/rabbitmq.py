@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pika
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import (
     AMQPConnectionError,
     AMQPError,
@@ -34,7 +35,7 @@ from tidemill.stores.consumers.address import Address, parse_address
 from tidemill.stores.consumers.protocol import Checkpoint, Event
 from tidemill.stores.consumers.retry import persist, unavailable
 
-_AWAY = (AMQPConnectionError, ChannelWrongStateError, OSError)
+_AWAY = (AMQPConnectionError, AMQPConnectorException, ChannelWrongStateError, OSError)
 _CONNECT = 3.0
 _ANSWER = 5.0
 _PATIENCE = 10.0
