@@ -174,7 +174,7 @@ class Platform:
         """Online features."""
         from tidemill.features.online import Online
 
-        return Online(self.scope, read=self.data.scan, store=self.online_store)
+        return Online(self.scope, read=self.data.scan, store=self.online_store, unique_ids=True)
 
     @cached_property
     def features(self) -> Features:
@@ -186,6 +186,7 @@ class Platform:
             scan=lambda source, version: self.data.scan(source, version=version),
             version=self.data.table_version,
             watermark=self.data.watermark,
+            unique_ids=True,
         )
         return Features(
             scope=self.scope, definitions=self.definitions, reader=reader, online=self.online,

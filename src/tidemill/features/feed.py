@@ -129,9 +129,9 @@ class Shape:
     codec: FixedCodec | VariableCodec
 
     @classmethod
-    def of(cls, view: FeatureView, source: pl.Schema) -> Shape:
-        """The shape of a view over a source with these columns."""
-        rows = view_rows(view, source)
+    def of(cls, view: FeatureView, source: pl.Schema, *, unique_ids: bool = False) -> Shape:
+        """The shape of a view over a source with these columns; see `view_rows`."""
+        rows = view_rows(view, source, unique_ids=unique_ids)
         kept = {name: rows.schema[name] for name in rows.inputs}
         ids = {name: pl.Int64() for name in EVENT_ID} if rows.event_id else {}
         added = {} if rows.changes is None else {ADDED: pl.Boolean()}

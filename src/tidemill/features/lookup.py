@@ -111,7 +111,7 @@ class WindowLookup:
     def __call__(self, reader: OnlineReader, keys: Sequence[Key], t: Ints, known: bool) -> Found:
         """The features of each question."""
         starts, ends = self._times(t)
-        return self._evaluate(self._rows(reader, keys, t, starts, ends, known or self._known))
+        return self._evaluate(self._rows(reader, keys, t, starts, ends, known or self._known), t)
 
     def _rows(self, reader: OnlineReader, keys: Sequence[Key], t: Ints, starts: Ints, ends: Ints, known: bool) -> Rows:
         repeated = self._repeating(reader, keys)

@@ -26,8 +26,9 @@ UNMATCHED = "removes nothing"
 
 
 def offline_features(
-    service: FeatureService, spine: pl.DataFrame, time: str, read: Read, known_at: bool = False
-) -> pl.DataFrame:
+    service: FeatureService, spine: pl.DataFrame, time: str, read: Read, known_at: bool = False,
+    unique_ids: bool = False,
+) -> pl.DataFrame:  # fmt: skip
     """The features of a service for each row of a spine, as of the row's time.
 
     Args:
@@ -36,6 +37,7 @@ def offline_features(
         time: The spine's time column: a datetime (naive means UTC) or integer microseconds, never null.
         read: Gives the rows of a source's table.
         known_at: Whether a row counts only once its created time had passed (R3), for every view.
+        unique_ids: Whether no id comes twice in a source's rows; else a repeated event counts at its first report (R11).
 
     Returns:
         The spine's rows and columns in the spine's order, and the features after them in the service's order. An on-demand
@@ -46,7 +48,9 @@ def offline_features(
         InvalidData: A time is null.
         NotFound: A column is missing.
     """
-    plan = plan_service(service, lambda source: read(source).collect_schema(), spine.schema, time)
+    plan = plan_service(
+        service, lambda source: read(source).collect_schema(), spine.schema, time, unique_ids=unique_ids
+    )
     return planned_features(plan, spine, time, read, known_at)
 
 
@@ -120,7 +124,7 @@ def on_demand(part: OnDemandPlan, rows: pl.DataFrame) -> pl.DataFrame:
 
 def _history(rows: ViewRows, t: Ints, read: Read, known_at: bool) -> tuple[History, Mapping[str, int]]:
     view = rows.view
-    frame, failures = rows.derive(_in_reach(view, read(view.source), t))
+    frame, failures = rows.derive(_in_reach(rows, read(view.source), t))
     history = History(
         frame,
         view.key_columns,
@@ -133,23 +137,25 @@ def _history(rows: ViewRows, t: Ints, read: Read, known_at: bool) -> tuple[Histo
     return history, failures
 
 
-def _in_reach(view: FeatureView, rows: pl.LazyFrame, t: Ints) -> pl.LazyFrame:
+def _in_reach(rows: ViewRows, table: pl.LazyFrame, t: Ints) -> pl.LazyFrame:
     """Leave out, before anything is computed, rows that no question can reach."""
     if len(t) == 0:
-        return rows.head(0)
-    low, high = earliest(view, np.array([t.min()])), int(t.max())
+        return table.head(0)
+    if rows.view.source.time is None:
+        return table
+    low, high = earliest(rows, np.array([t.min()])), int(t.max())
     event = pl.col("event_ts").cast(pl.Int64)
-    rows = rows.filter(event <= high)
-    return rows if low is None else rows.filter(event >= low)
+    table = table.filter(event <= high)
+    return table if low is None else table.filter(event >= low)
 
 
-def earliest(view: FeatureView, t: Ints) -> int | None:
+def earliest(rows: ViewRows, t: Ints) -> int | None:
     """The earliest event time that matters for moments from t on; None when all of the past does."""
+    view = rows.view
     if not view.is_windowed:
         return int(shifted(t, -view.ttl_micros)[0]) if view.ttl_micros else None
     windows = [window for aggregate in view.aggregates for window in aggregate.windows]
     # A repeated event counts at its first report, which may lie before every window; a removal has the time of its row.
-    repeats = bool(view.source.id_columns) and view.source.changes is None
-    if repeats or any(window.size is None for window in windows):
+    if rows.event_id or any(window.reach is None for window in windows):
         return None
     return min(int(window_times(window, t).start[0]) for window in windows)

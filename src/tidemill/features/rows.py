@@ -13,9 +13,14 @@ from tidemill.core.specs.changes import ADDS, REMOVES, Changes
 from tidemill.core.specs.checks import Check
 from tidemill.core.specs.features import FeatureView
 from tidemill.core.specs.sources import SYSTEM_COLUMNS
+from tidemill.core.times import to_micros
 from tidemill.data.quality import failing
+from tidemill.features.inputs import check_inputs, with_inputs
 from tidemill.features.kernel.changes import ADDED
 from tidemill.features.transforms import call, reads, resolved, trace
+
+ALWAYS = to_micros("0001-01-01")
+"""The event time of reference data, microseconds: before any moment that is asked for, and a time to every store."""
 
 SAMPLE_ROWS = 64
 """How many rows a transform is tried on, one by one, before it is applied."""
@@ -28,11 +33,12 @@ class ViewRows:
     Args:
         view: The view.
         source: The columns of the source's table, system columns included.
-        schema: The columns the transform returns.
+        schema: The columns the transform returns, and the inputs of aggregates over some of the rows.
         inputs: The columns the view needs of the transform: its features, or the inputs of its aggregates.
         carried: Keys, times and id taken from the source's row, by position.
         kept: Keys, times and id taken from the transform's output.
         reads: The columns of the source that all this needs.
+        unique_ids: Whether no id comes twice in the source's rows, so that nothing has to look for repeated events.
     """
 
     view: FeatureView
@@ -42,6 +48,7 @@ class ViewRows:
     carried: tuple[str, ...]
     kept: tuple[str, ...]
     reads: tuple[str, ...]
+    unique_ids: bool = False
 
     @property
     def key_types(self) -> dict[str, pl.DataType]:
@@ -50,11 +57,11 @@ class ViewRows:
 
     @property
     def event_id(self) -> tuple[str, ...]:
-        """Columns that name an event, so that a repeated one counts once; empty for a view without aggregates.
+        """Columns that name an event, where a repeated one must count once (R11).
 
         Those of a change log name a change, which its images share.
         """
-        return _event_id(self.view)
+        return _event_id(self.view, self.unique_ids)
 
     @property
     def changes(self) -> Changes | None:
@@ -77,10 +84,12 @@ class ViewRows:
             InvalidData: A row of a change log neither adds nor removes.
         """
         base = rows.select(self.reads).collect()
+        if self.view.source.time is None:
+            base = base.with_columns(event_ts=pl.lit(ALWAYS, pl.Int64).cast(base.schema["event_ts"]))
         base, failed = self._checked(base)
         absent = [pl.lit(None, dtype).alias(name) for name, dtype in self.source.items() if name not in base.columns]
         whole = base.lazy().with_columns(absent).select(self.source.names())
-        out = call(self.view, whole, _what(self.view), self.source)
+        out = call(with_inputs(self.view), whole, _what(self.view), self.source)
         wanted = list(dict.fromkeys([*self.kept, *self.inputs]))
         taken: pl.DataFrame = resolved(lambda: out.select(wanted).collect(), _what(self.view), self.source)
         if not self.carried:
@@ -117,12 +126,13 @@ class ViewRows:
         return base.filter(~found.select(pl.any_horizontal(pl.all())).to_series()), failed
 
 
-def view_rows(view: FeatureView, source: pl.Schema) -> ViewRows:
+def view_rows(view: FeatureView, source: pl.Schema, *, unique_ids: bool = False) -> ViewRows:
     """Work out how a view's rows come out of its source, without reading any.
 
     Args:
         view: The view.
         source: The columns of the source's table, system columns included.
+        unique_ids: Whether no id comes twice in the source's rows.
 
     Raises:
         InvalidArgument: A key is missing, or the transform goes not row by row and does not keep keys and times.
@@ -133,7 +143,7 @@ def view_rows(view: FeatureView, source: pl.Schema) -> ViewRows:
     _check_columns(view, source, traced.schema)
     op = () if view.source.changes is None else (view.source.changes.op,)
     _check_op(view, source)
-    needed = [*view.key_columns, *SYSTEM_COLUMNS, *_event_id(view), *op]
+    needed = [*view.key_columns, *SYSTEM_COLUMNS, *_event_id(view, unique_ids), *op]
     if traced.row_wise:
         # A key the transform made or changed is meant; the times, and what a change does, are the row's own.
         kept = tuple(name for name in needed if name in traced.schema and name not in (*SYSTEM_COLUMNS, *op))
@@ -142,14 +152,19 @@ def view_rows(view: FeatureView, source: pl.Schema) -> ViewRows:
         kept, carried = tuple(dict.fromkeys(needed)), ()
         _check_kept(view, kept, traced.schema)
     inputs = _inputs(view, traced.schema)
-    read = reads(view, source, list(dict.fromkeys([*kept, *inputs])), _what(view))
+    whole = with_inputs(view)
+    schema = traced.schema if whole is view else trace(whole, source, _what(view)).schema
+    read = reads(whole, source, list(dict.fromkeys([*kept, *inputs])), _what(view))
     checked = [name for check in view.checks for name in _checked_columns(check)]
     asked = {*read, *carried, *checked}
-    return ViewRows(view, source, traced.schema, inputs, carried, kept, tuple(n for n in source.names() if n in asked))
+    used = tuple(name for name in source.names() if name in asked)
+    return ViewRows(view, source, schema, inputs, carried, kept, used, unique_ids)
 
 
-def _event_id(view: FeatureView) -> tuple[str, ...]:
-    return view.source.id_columns if view.is_windowed and view.source.changes is None else ()
+def _event_id(view: FeatureView, unique_ids: bool) -> tuple[str, ...]:
+    # A state view answers with the newest report of an event anyway.
+    named = view.is_windowed and view.source.changes is None and not unique_ids
+    return view.source.id_columns if named else ()
 
 
 def _check_op(view: FeatureView, source: pl.Schema) -> None:
@@ -168,9 +183,7 @@ def _check_columns(view: FeatureView, source: pl.Schema, schema: pl.Schema) -> N
     for key in view.key_columns:
         if key not in schema and key not in source:
             raise unknown(f"key of feature view {view.name!r} in source {view.source.name!r}", key, source.names())
-    for aggregate in view.aggregates:
-        if aggregate.column not in schema:
-            raise unknown(f"column to aggregate in feature view {view.name!r}", aggregate.column, schema.names())
+    check_inputs(view, schema)
     for check in view.checks:
         if check.rule == "unique":
             raise InvalidArgument(f"{check.label} is not a check of single rows", hint="Put it on the source")
@@ -195,7 +208,7 @@ def _check_kept(view: FeatureView, kept: tuple[str, ...], schema: pl.Schema) -> 
 
 def _inputs(view: FeatureView, schema: pl.Schema) -> tuple[str, ...]:
     if view.is_windowed:
-        return tuple(dict.fromkeys(aggregate.column for aggregate in view.aggregates))
+        return tuple(dict.fromkeys(aggregate.input for aggregate in view.aggregates))
     source = view.source
     hidden = {*view.key_columns, source.time, source.created, *source.id_columns, *SYSTEM_COLUMNS}
     if source.changes is not None:

@@ -65,7 +65,9 @@ class Features:
         self, service: FeatureService | str, spine: pl.DataFrame, time: str, *, known_at: bool = False
     ) -> pl.DataFrame:
         """The features for each row of a frame, as of its time; see `offline_features`."""
-        return offline_features(self._service(service), spine, time, self._reader.newest, known_at)
+        return offline_features(
+            self._service(service), spine, time, self._reader.newest, known_at, self._reader.unique_ids
+        )
 
     # -- online ------------------------------------------------------------------------------------
 
@@ -191,7 +193,8 @@ class Features:
 
     def _served(self) -> list[FeatureView]:
         services: list[FeatureService] = list(self._definitions.of_kind("feature_service").values())
-        return list({use.view.name: use.view for service in services for use in service.uses}.values())
+        views = (use.view for service in services for use in service.uses)
+        return list({(view.name, view.key_columns): view for view in views}.values())  # lookups differ in their keys
 
     def _service(self, service: FeatureService | str) -> FeatureService:
         if isinstance(service, FeatureService):
@@ -202,5 +205,6 @@ class Features:
     def _view(self, view: FeatureView | str) -> FeatureView:
         if isinstance(view, FeatureView):
             return view
-        found: FeatureView = self._definitions.get("feature_view", view)
+        looked_up = [served for served in self._served() if served.name == view and served.source.time is None]
+        found: FeatureView = looked_up[0] if looked_up else self._definitions.get("feature_view", view)
         return found

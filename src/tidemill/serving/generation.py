@@ -106,7 +106,14 @@ class Generation:
 
     def _identified(self, request: pl.DataFrame, now: int) -> pl.DataFrame:
         ids, times = self._row_ids(request), self._times(request, now)
-        return request.with_columns(ids, times)
+        return request.with_columns(ids, times, *self._own_time(request, times))
+
+    def _own_time(self, request: pl.DataFrame, times: pl.Series) -> list[pl.Series]:
+        # Where a row has no time the clock is meant, for features made of the time as much as for those looked up by it.
+        time = self.signature.time
+        if time is None or time not in request.columns or not request.get_column(time).null_count():
+            return []
+        return [times.cast(request.schema[time]).rename(time)]
 
     def _row_ids(self, request: pl.DataFrame) -> pl.Series:
         own = [name for name in self.signature.id if name in request.columns]

@@ -60,18 +60,34 @@ _ARTIFACTS = "tidemill.stores.artifacts.open:open_artifacts"
 _TABLES = "tidemill.stores.tables.open:open_tables"
 _ONLINE = "tidemill.stores.online.open:open_online"
 _STREAMS = "tidemill.stores.streams.open:open_streams"
+_REDIS_BROKER = "tidemill.stores.consumers.redis:RedisBroker"
+_NATS_BROKER = "tidemill.stores.consumers.nats:NatsBroker"
+_RABBITMQ_BROKER = "tidemill.stores.consumers.rabbitmq:RabbitBroker"
 
 BUILT_IN = (
     Backend("metadata", "sqlite", _METADATA),
     Backend("metadata", "postgresql", _METADATA, "psycopg", "postgres"),
     Backend("metadata", "postgresql+psycopg", _METADATA, "psycopg", "postgres"),
+    Backend("metadata", "mysql", _METADATA, "pymysql", "mysql"),
+    Backend("metadata", "mysql+pymysql", _METADATA, "pymysql", "mysql"),
+    Backend("metadata", "mariadb", _METADATA, "pymysql", "mysql"),
+    Backend("metadata", "mariadb+pymysql", _METADATA, "pymysql", "mysql"),
     Backend("artifacts", "file", _ARTIFACTS),
     Backend("artifacts", "memory", _ARTIFACTS),
+    Backend("artifacts", "s3", _ARTIFACTS, "s3fs", "s3"),
     Backend("tables", "delta", _TABLES),
     Backend("online", "lmdb", _ONLINE),
     Backend("online", "memory", _ONLINE),
     Backend("streams", "file", _STREAMS),
     Backend("streams", "memory", _STREAMS),
+    Backend("broker", "stream", "tidemill.stores.consumers.stream:StreamBroker"),
+    Backend("broker", "redis", _REDIS_BROKER, "redis", "redis"),
+    Backend("broker", "rediss", _REDIS_BROKER, "redis", "redis"),
+    Backend("broker", "kafka", "tidemill.stores.consumers.kafka:KafkaBroker", "confluent_kafka", "kafka"),
+    Backend("broker", "nats", _NATS_BROKER, "nats", "nats"),
+    Backend("broker", "tls", _NATS_BROKER, "nats", "nats"),
+    Backend("broker", "amqp", _RABBITMQ_BROKER, "pika", "rabbitmq"),
+    Backend("broker", "amqps", _RABBITMQ_BROKER, "pika", "rabbitmq"),
 )
 
 

@@ -13,6 +13,7 @@ from tidemill.core.specs.changes import Changes
 from tidemill.core.specs.checks import Check
 from tidemill.core.specs.definition import Definition
 from tidemill.core.times import Duration, parse_duration
+from tidemill.core.uris import concealed
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,8 +31,8 @@ class Source(Definition):
 
     Args:
         name: Its name.
-        url: A path or URL of a CSV (plain, gzip or zip) or Parquet file, relative to the project folder. None: rows come
-            only by `push`.
+        url: A path or URL of a CSV, NDJSON or JSON (plain, gzip or zip) or Parquet file, relative to the project folder;
+            or a database, such as `postgresql://anna@db/shop?table=orders`. None: rows come only by `push`.
         time: Column with the event time. None: reference data, without time.
         id: Column or columns that identify a row; a repeated id is quarantined.
         created: Column with the time the row became known; the arrival when absent.
@@ -44,6 +45,9 @@ class Source(Definition):
             plain. A row whose value does not fit goes to quarantine.
         changes: How the rows tell of changes, for a change log (R10). Its `created` is when a change was made, its `id`
             names a change, and a repeated one is quarantined.
+        query: What to read of a database, instead of a table.
+        since: Column of a database's rows that only grows, a number or a time: each delivery goes on where the last one
+            stopped.
 
     Example:
         >>> Source("weather", "data/weather.csv", time="observed_at").time
@@ -53,7 +57,7 @@ class Source(Definition):
     kind: ClassVar[str] = "source"
 
     label: str
-    url: str | None = None
+    url: str | None = field(default=None, repr=False)  # it may hold a password
     time: str | None = None
     id: str | Sequence[str] | None = None
     created: str | None = None
@@ -64,6 +68,8 @@ class Source(Definition):
     null_values: Sequence[str] = ("", "NA")
     types: Mapping[str, str] = field(default_factory=dict)
     changes: Changes | None = None
+    query: str | None = None
+    since: str | None = None
 
     def __post_init__(self) -> None:
         self.bind(check_name(self.label, "source name"))
@@ -104,7 +110,7 @@ class Source(Definition):
     def describe(self) -> dict[str, Any]:
         changes = {} if self.changes is None else {"changes": self.changes.describe()}
         return {
-            "url": self.url,
+            "url": None if self.url is None else concealed(self.url),
             "time": self.time,
             "id": list(self.id_columns),
             "created": self.created,
@@ -115,4 +121,6 @@ class Source(Definition):
             "null_values": list(self.null_values),
             "types": dict(self.types),
             **changes,
+            # Only where given: what was applied before there were databases keeps its digest.
+            **{name: value for name, value in (("query", self.query), ("since", self.since)) if value is not None},
         }

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from tidemill.core.specs.aggregates import Aggregate, Window
+from tidemill.core.specs.aggregates import Aggregate
+from tidemill.core.specs.windows import AnyWindow
 from tidemill.features.kernel.aggregates import evaluate
 from tidemill.features.kernel.asof import asof_live, asof_rows
 from tidemill.features.kernel.changes import ADDED, alike, lives
 from tidemill.features.kernel.timeline import BEFORE_ALL, Ints, KeyIndex, Timeline
 from tidemill.features.kernel.visibility import Visibility, visible_batches
-from tidemill.features.kernel.windows import Bounds, window_rows
+from tidemill.features.kernel.windows import Bounds, Moments, window_rows
 
 
 class History:
@@ -94,18 +95,20 @@ class History:
     ) -> pl.DataFrame:  # fmt: skip
         """The aggregates over each question's windows (R4 to R7), one column per feature; `seen` as in `latest`."""
         ids = self.keys.ids(questions, keys)
-        inputs = list(dict.fromkeys(aggregate.column for aggregate in aggregates))
+        inputs = list(dict.fromkeys(aggregate.input for aggregate in aggregates))
         columns = {name: self.rows[name].gather(self.timeline.order) for name in inputs}
         windows = list(dict.fromkeys(window for aggregate in aggregates for window in aggregate.windows))
         bounds = {w: window_rows(w, self.timeline, ids, t, delay=self.delay) for w in windows}
+        moments = Moments.of(aggregates, self.timeline.event, t)
         if self._visibility is None:
-            return pl.DataFrame(evaluate(aggregates, columns, bounds))
-        return _windowed_as_known(aggregates, columns, bounds, self._visibility, t if seen is None else seen)
+            return pl.DataFrame(evaluate(aggregates, columns, bounds, moments))
+        by = t if seen is None else seen
+        return _windowed_as_known(aggregates, columns, bounds, moments, self._visibility, by)
 
 
 def _windowed_as_known(
-    aggregates: Sequence[Aggregate], columns: Mapping[str, pl.Series], bounds: Mapping[Window, Bounds],
-    visibility: Visibility, t: Ints,
+    aggregates: Sequence[Aggregate], columns: Mapping[str, pl.Series], bounds: Mapping[AnyWindow, Bounds],
+    moments: Moments, visibility: Visibility, t: Ints,
 ) -> pl.DataFrame:  # fmt: skip
     found: dict[str, pl.Series] = {}
     for window, ranges in bounds.items():
@@ -113,13 +116,14 @@ def _windowed_as_known(
         places: list[Ints] = []
         for batch in visible_batches(visibility, ranges, t):
             used = columns if batch.rows is None else {n: c.gather(batch.rows) for n, c in columns.items()}
-            parts.append(pl.DataFrame(evaluate(aggregates, used, {window: batch.bounds})))
+            times = moments.pick(batch.questions, batch.rows)
+            parts.append(pl.DataFrame(evaluate(aggregates, used, {window: batch.bounds}, times)))
             places.append(batch.questions)
         if parts:
             back = np.argsort(np.concatenate(places))
             found |= pl.concat(parts)[back].to_dict()
         else:
-            found |= evaluate(aggregates, columns, {window: ranges})
+            found |= evaluate(aggregates, columns, {window: ranges}, moments)
     return pl.DataFrame([found[name] for aggregate in aggregates for name, _ in aggregate.features()])
 
 

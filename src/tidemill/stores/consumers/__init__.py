@@ -1,0 +1,1 @@
+"""Brokers that events are read from: Protocol and backends."""
