@@ -252,9 +252,9 @@ def test_a_removal_of_something_unknown_has_no_effect_and_is_counted() -> None:
     tables.versions["ratings"] = [rows]
     spine = Source("visits", time="t")
     tables.add(spine, pl.DataFrame({"place": ["a"], "t": [5 * HOUR]}))
-    sets = TrainingSets(clock=ManualClock(NOW), reader=tables.reader, save=keep, counted=counted.append)
+    sets = TrainingSets(clock=ManualClock(NOW), reader=tables.reader, save=keep)
     service = FeatureService([best], name="service")
-    kept: Any = sets.training_set(service=service, spine=spine, label=None, until=9 * HOUR)
+    kept: Any = sets.training_set(service=service, spine=spine, label=None, until=9 * HOUR, counted=counted.append)
     assert kept.frame["best__n"].to_list() == [1]
     assert counted == [{"rows": 1, "best: removes nothing": 3}]
     assert kept.facts["availability"] == "known"
