@@ -220,3 +220,12 @@ def test_a_process_that_cannot_import_the_project_fails_its_run(tmp_path: Path) 
         run = platform.pipelines.start("doubling", arguments={}, reason="test", fingerprint="1")
         assert ended(platform, run) == "failed"
         assert "elsewhere" in (platform.tracking.get(run).error or "")
+
+
+def test_what_became_of_the_rows_of_a_training_set_is_told_by_its_run(tmp_path: Path, clock: ManualClock) -> None:
+    gathering = "@tm.pipeline\ndef gathering():\n    return features.training_set(spine=trips, label=fare)\n"
+    with tm.open(project(tmp_path / "a", PROJECT + gathering), clock=clock) as platform:
+        platform.ingest()
+        platform.pipelines.run("gathering")
+        (run,) = platform.tracking.find(kind="step")
+        assert platform.tracking.latest([run.id]) == {run.id: {"rows": 1, "label_unknown": 0}}

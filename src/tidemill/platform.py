@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from tidemill.stores.online.protocol import OnlineStore
     from tidemill.stores.streams.protocol import StreamStore
     from tidemill.stores.tables.protocol import TableStore
+    from tidemill.tracking.dataset import Dataset
     from tidemill.tracking.definitions import Catalog, Change
     from tidemill.tracking.service import Tracking
     from tidemill.training.service import Training
@@ -255,7 +256,12 @@ class Platform:
     @cached_property
     def operations(self) -> Mapping[str, Callable[..., Any]]:
         """The operations of the platform by name."""
-        return {"training_set": self.features.training_set, **self.training.operations()}
+        return {"training_set": self._training_set, **self.training.operations()}
+
+    def _training_set(self, *, parent: str | None = None, **arguments: Any) -> Dataset:
+        # In a pipeline, what became of the rows are metrics of the step's run.
+        counted = None if parent is None else self.tracking.resume(parent).log_metrics
+        return self.features.training_set(**arguments, counted=counted)
 
     def run(self, operation: str, arguments: Mapping[str, Any]) -> Any:
         """Run an operation; see `tidemill.core.context.OperationRunner`."""

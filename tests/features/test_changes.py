@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from polars.testing import assert_frame_equal
 from tests.features.agreement import of_oracle
 from tests.features.tables import HOUR, UTC, Tables, keep
 from tests.features.test_online import NOW, Bench
+from tests.ui.seeding import make_project, opened
 
 from tidemill.core.clock import ManualClock
 from tidemill.core.errors import InvalidArgument, InvalidData, NotFound
@@ -75,7 +77,7 @@ EVERYTHING = FeatureService(list(VIEWS.values()), name="everything")
 _times = st.integers(-6, 6)
 _row = st.tuples(
     st.sampled_from(["a", "a", "a", "b", None]), st.sampled_from([1, 1, 1, 11]), st.integers(-3, 3),
-    st.sampled_from([None, 0.5, 3.0, float("nan")]), st.sampled_from([None, "p", "q"]),
+    st.sampled_from([None, 0.0, -0.0, 3.0, float("nan"), -float("nan")]), st.sampled_from([None, "p", "q"]),
 )  # fmt: skip
 _question = st.tuples(st.sampled_from(["a", "a", "b", None]), st.sampled_from([1, 1, 11]), _times)
 Image = tuple[tuple[Any, ...], int | None, str]
@@ -189,6 +191,48 @@ def changes(*rows: tuple[str, str, int, int, int], first: int = 1) -> pl.DataFra
     )
 
 
+LIVE = """
+import tidemill as tm
+
+visits = tm.Source("visits", time="at", id="visit")
+ratings = tm.Source("ratings", time="at", created="changed", id="lsn", changes=tm.Changes(before="before", after="after"))
+best = tm.FeatureView(source=ratings, keys="place", aggregates=[tm.max("stars", over=None), tm.count("stars", over=None)])
+now = tm.FeatureView(lambda rows: rows.select("stars"), source=ratings, keys="place")
+service = tm.FeatureService([best, now])
+"""
+
+
+def told(lsn: int, before: Any, after: Any) -> dict[str, Any]:
+    op = "u" if before and after else "c" if after else "d"
+    return {"lsn": lsn, "op": op, "changed": f"2023-12-02T00:00:{lsn:02}Z", "before": before, "after": after}
+
+
+def test_changes_that_are_pushed_are_online_and_in_training_sets(tmp_path: Path, clock: ManualClock) -> None:
+    make_project(tmp_path, code=LIVE)
+    four, five = ({"place": "a", "stars": n, "at": f"2023-12-01T00:00:0{n}Z"} for n in (4, 5))
+    moved = {**five, "place": "b"}
+    with opened(tmp_path, clock) as platform:
+        platform.push("visits", [{"visit": "v", "place": "a", "at": "2023-12-03T00:00:00Z"}])
+        platform.push("ratings", [told(1, None, four), told(2, None, five)])
+        platform.apply()
+        platform.features.materialize()
+        known = [platform.features.vector("service", {"place": "a"})]
+        for change in (told(3, five, moved), told(4, four, {**four, "stars": 1}), told(5, moved, None)):
+            platform.push("ratings", [change])
+            known.append(platform.features.vector("service", {"place": "a"}))
+        service, visits = (
+            platform.definitions.get(*one) for one in (("feature_service", "service"), ("source", "visits"))
+        )
+        rows = platform.features.training_set(service=service, spine=visits, label=None, until=clock.now()).frame
+        info = {view.name: view for view in platform.features.views()}
+        documented = platform.data.documentation(platform.definitions.get("source", "ratings"))
+    values = [(row["best__stars_max_lifetime"], row["best__stars_count_lifetime"], row["now__stars"]) for row in known]
+    assert values == [(5, 2, 5), (4, 1, 4), (1, 1, 1), (1, 1, 1)]
+    assert rows.select("best__stars_max_lifetime", "now__stars").rows() == [(1, 1)]
+    assert [column.name for column in info["now"].features] == ["now__stars"]
+    assert documented["changes"]["op"] == "op"
+
+
 def test_a_row_counts_from_when_it_became_live_until_it_was_removed_or_left_the_window() -> None:
     bench = Bench()
     bench.add(ratings, changes(("+", "a", 5, 1, 2), ("+", "a", 3, 2, 2), ("-", "a", 5, 1, 6), ("+", "b", 5, 1, 6)))
@@ -208,9 +252,9 @@ def test_a_removal_of_something_unknown_has_no_effect_and_is_counted() -> None:
     tables.versions["ratings"] = [rows]
     spine = Source("visits", time="t")
     tables.add(spine, pl.DataFrame({"place": ["a"], "t": [5 * HOUR]}))
-    sets = TrainingSets(clock=ManualClock(NOW), reader=tables.reader, save=keep, counted=counted.append)
+    sets = TrainingSets(clock=ManualClock(NOW), reader=tables.reader, save=keep)
     service = FeatureService([best], name="service")
-    kept: Any = sets.training_set(service=service, spine=spine, label=None, until=9 * HOUR)
+    kept: Any = sets.training_set(service=service, spine=spine, label=None, until=9 * HOUR, counted=counted.append)
     assert kept.frame["best__n"].to_list() == [1]
     assert counted == [{"rows": 1, "best: removes nothing": 3}]
     assert kept.facts["availability"] == "known"

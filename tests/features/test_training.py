@@ -139,8 +139,9 @@ def test_what_became_of_the_rows_is_counted(tables: Tables) -> None:
     counts: list[Any] = []
     checked = FeatureView(lambda r: r.select("value"), source=sensor, keys="place", name="checked",
                           checks=[check("value").between(0, 5)])  # fmt: skip
-    sets = TrainingSets(clock=ManualClock(99 * HOUR), reader=tables.reader, save=keep, counted=counts.append)
-    sets.training_set(service=FeatureService([checked], name="s"), spine=trips, label=slow, until=9 * HOUR)
+    sets = TrainingSets(clock=ManualClock(99 * HOUR), reader=tables.reader, save=keep)
+    service = FeatureService([checked], name="s")
+    sets.training_set(service=service, spine=trips, label=slow, until=9 * HOUR, counted=counts.append)
     assert counts == [{"rows": 3, "label_unknown": 1, "checked: value.between(0, 5)": 1}]
 
 

@@ -9,8 +9,10 @@ from serving_project import SCOPE, Stations, service
 from tidemill.core.errors import InvalidArgument, InvalidData, UserCodeError
 from tidemill.core.protocols import ModelRef
 from tidemill.core.schema import Column, Signature
+from tidemill.core.specs.features import FeatureService
 from tidemill.core.specs.serving import Graph
 from tidemill.core.uris import ModelUri
+from tidemill.monitoring.vectors import put_back
 from tidemill.serving.generation import Generation, compile_generation
 from tidemill.serving.runtime import Target
 
@@ -141,3 +143,33 @@ def test_a_retired_generation_is_drained_when_the_last_request_left() -> None:
     assert drained == [True]
     compiled(GRAPH).retire(lambda: drained.append(False))
     assert drained == [True, False]
+
+
+class Scales:
+    """Features that take the place of a request column, and add one."""
+
+    def request_schema(self, service: FeatureService) -> tuple[Column, ...]:
+        return ()
+
+    def enrich(self, service: FeatureService, rows: pl.DataFrame, now: int) -> pl.DataFrame:
+        return rows.with_columns(x=pl.col("x") * 10, y=pl.lit(None, pl.Float64))
+
+
+def test_what_features_were_asked_with_and_were_is_captured_where_it_was_replaced() -> None:
+    def filled(rows: pl.DataFrame) -> pl.DataFrame:
+        return rows.drop("ride").with_columns(pl.col("y").fill_null(0.0))
+
+    plain = Graph("fare").enrich(service).model("models:/fare@champion")
+    target = Target(endpoint="fare", number=1, graph="g", model=ModelRef("fare", 3, "abc"))
+    generation = compile_generation(target, plain, models=Models(), features=Scales(), scope=SCOPE)
+    captured = generation.captured(generation.run(generation.schema.from_rows(ROWS), 5))
+    assert captured.select("x", "y", "requested_x", "replaced").rows() == [
+        (10.0, None, 1.0, "requested_x"), (20.0, None, 2.0, "requested_x"),
+    ]  # fmt: skip
+    changing = Graph("fare").enrich(service).transform(filled).model("models:/fare@champion")
+    generation = compile_generation(target, changing, models=Models(), features=Scales(), scope=SCOPE)
+    captured = generation.captured(generation.run(generation.schema.from_rows(ROWS), 5))
+    assert captured["replaced"][0].split("\n") == ["requested_ride", "requested_x", "enriched_ride", "enriched_y"]
+    assert captured.select("y", "enriched_y", "requested_ride").rows() == [(0.0, None, 1), (0.0, None, 2)]
+    put = put_back(captured)
+    assert put.select("ride", "requested_x", "x", "y").rows() == [(1, 1.0, 10.0, None), (2, 2.0, 20.0, None)]

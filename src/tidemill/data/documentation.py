@@ -29,6 +29,7 @@ def describe_source(source: Source, table: pl.Schema | None) -> dict[str, Any]:
         "url": None if source.url is None else concealed(source.url),
         "time": source.time,
         "id": list(source.id_columns),
+        **({} if source.changes is None else {"changes": source.changes.describe()}),
         "columns": columns,
         "checks": [check.label for check in source.checks],
     }

@@ -30,7 +30,7 @@ from tidemill.features.plan import SchemaOf, ServicePlan, plan_service
 
 Mask = NDArray[np.bool_]
 
-EXACT = ("count", "unique_count", "min", "max", "first", "last", "first_k", "last_k")
+EXACT = ("count", "unique_count", "min", "max", "first", "last", "first_k", "last_k", "mode")
 """Operations whose results are compared exactly; the others add up floats, in one order or another."""
 
 RELATIVE = 1e-9

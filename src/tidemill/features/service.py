@@ -34,13 +34,12 @@ class Features:
         reader: Access to the sources' tables.
         online: The online side.
         save: Keeps a frame as a dataset.
-        counted: Told of each training set what became of its rows.
         log: The feature vectors that were served.
     """
 
     def __init__(
         self, *, scope: Scope, definitions: Definitions, reader: SourceReader, online: Online, save: Save,
-        counted: Callable[[Counts], None] | None = None, log: VectorLog | None = None,
+        log: VectorLog | None = None,
     ) -> None:  # fmt: skip
         self._scope = scope
         self._log = log
@@ -48,17 +47,17 @@ class Features:
         self._reader = reader
         self._online = online
         self._catalog = Catalog(definitions, reader)
-        self._training_sets = TrainingSets(clock=scope.clock, reader=reader, save=save, counted=counted)
+        self._training_sets = TrainingSets(clock=scope.clock, reader=reader, save=save)
 
     # -- offline -----------------------------------------------------------------------------------
 
     def training_set(
         self, *, service: FeatureService, spine: Source, label: Label | None, until: Time, since: Time | None = None,
-        known_at: bool = False,
+        known_at: bool = False, counted: Callable[[Counts], None] | None = None,
     ) -> Dataset:  # fmt: skip
         """A point-in-time correct dataset; see `TrainingSets.training_set`."""
         return self._training_sets.training_set(
-            service=service, spine=spine, label=label, until=until, since=since, known_at=known_at
+            service=service, spine=spine, label=label, until=until, since=since, known_at=known_at, counted=counted
         )
 
     def offline(

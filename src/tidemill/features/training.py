@@ -79,20 +79,16 @@ class TrainingSets:
         clock: What `tm.NOW` is.
         reader: Access to the tables.
         save: Keeps a frame as a dataset.
-        counted: Told of each training set what became of the rows.
     """
 
-    def __init__(
-        self, *, clock: Clock, reader: SourceReader, save: Save, counted: Callable[[Counts], None] | None = None
-    ) -> None:
+    def __init__(self, *, clock: Clock, reader: SourceReader, save: Save) -> None:
         self._clock = clock
         self._reader = reader
         self._save = save
-        self._counted = counted
 
     def training_set(
         self, *, service: FeatureService, spine: Source, label: Label | None, until: Time, since: Time | None = None,
-        known_at: bool = False,
+        known_at: bool = False, counted: Callable[[Counts], None] | None = None,
     ) -> Dataset:  # fmt: skip
         """Build a training set.
 
@@ -104,6 +100,7 @@ class TrainingSets:
                 spine's latest event.
             since: Rows before it are left out.
             known_at: Whether features count only once their created time had passed (R3).
+            counted: Told what became of the rows.
 
         Returns:
             The dataset, rows by time.
@@ -129,8 +126,8 @@ class TrainingSets:
             known_at,
             lambda view, failed: counts.update(_failures(view, failed)),
         )
-        if self._counted is not None:
-            self._counted(counts)
+        if counted is not None:
+            counted(counts)
         request = plan.request(own, str(spine.time))
         columns = dict.fromkeys([*spine.id_columns, *(column.name for column in request), *plan.features])
         shown = _with_label(frame, list(columns), label)
