@@ -113,6 +113,36 @@ def fresh_database(server: Engine, name: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[Engine]:
+    """An engine on the MariaDB of TIDEMILL_TEST_MARIADB_URL, for making databases."""
+    from sqlalchemy import create_engine
+
+    url = os.environ.get("TIDEMILL_TEST_MARIADB_URL", "mysql+pymysql://root@127.0.0.1:3306/test")
+    engine = create_engine(url, isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 3})
+    require_service(f"MariaDB at {engine.url.host}:{engine.url.port}", lambda: engine.connect().close())
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def mariadb_url(mariadb_server: Engine, worker: str) -> Iterator[str]:
+    """The URL of a MariaDB database that is empty at the start of this very test."""
+    with fresh_mariadb(mariadb_server, f"tidemill_{worker}_empty") as url:
+        yield url
+
+
+@contextmanager
+def fresh_mariadb(server: Engine, name: str) -> Iterator[str]:
+    """Create a database; drop it afterwards."""
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE IF EXISTS `{name}`")
+        connection.exec_driver_sql(f"CREATE DATABASE `{name}`")
+    yield server.url.set(database=name).render_as_string(hide_password=False)
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE `{name}`")
+
+
+@pytest.fixture(scope="session")
 def redis_url(worker: str) -> str:
     """The URL of a Redis database of this test process's own (0 to 15 by worker)."""
     url = os.environ.get("TIDEMILL_TEST_REDIS_URL", "redis://127.0.0.1:6379")

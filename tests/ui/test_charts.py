@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -152,3 +154,17 @@ def test_scales_of_nothing() -> None:
     assert linear(3, 3, 0, 10)(3) == 5
     assert extent([]) == (0.0, 1.0)
     assert extent([None, 2.0])[0] < 2.0 < extent([None, 2.0])[1]
+
+
+@pytest.mark.parametrize("windows", [1, 2, 9, 15, 17, 40, 275])
+def test_labels_of_days_do_not_touch(windows: int) -> None:
+    times = [number * 86_400_000_000 for number in range(windows)]
+    root = parsed(line_chart(LineChart(title="t", times=times, lines=[Line(name="a", values=[1.0] * windows)])))
+    labels = [one for one in root.iter() if one.tag.endswith("text") and one.get("y") == "175"]
+    spans = [
+        (x - 66, x) if one.get("text-anchor") == "end" else (x, x + 66)
+        for one in labels
+        for x in [float(one.get("x", 0))]
+    ]
+    assert spans
+    assert all(before[1] <= after[0] for before, after in pairwise(spans))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
@@ -11,15 +11,22 @@ from tidemill.cli import streams
 from tidemill.cli.examples import examples
 from tidemill.cli.opening import AsJson, Project, opened
 from tidemill.cli.output import emit_json, emit_rows, when
-from tidemill.core.errors import InvalidArgument
-from tidemill.core.times import to_micros
+from tidemill.core.errors import EXIT_CODE, InvalidArgument
+from tidemill.core.times import parse_moment, to_micros
 
-group = typer.Typer(help="Feature views and services: materialize, look up.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from tidemill.features.consistency import Verification
+
+group = typer.Typer(help="Feature views and services: materialize, look up, verify.", no_args_is_help=True)
 
 
 _NO_VIEW = "No feature view has rows. List some in a tm.FeatureService([...])."
 _GET = examples(
     "tidemill features get late_flight carrier=UA origin=EWR dest=IAH distance=1400 --at 2013-03-01T12:00:00Z"
+)
+_VERIFY = examples(
+    "tidemill features verify late_flight --since 7d",
+    "tidemill features verify late_flight --since 2013-03-01T00:00:00Z --sample 0.1 --json",
 )
 
 
@@ -74,6 +81,54 @@ def get(
         emit_json(vector)
     else:
         emit_rows([{"feature": k, "value": v} for k, v in vector.items()], title=service, empty="", as_json=False)
+
+
+@group.command(epilog=_VERIFY)
+def verify(
+    service: Annotated[str, typer.Argument(help="The feature service.")],
+    since: Annotated[str, typer.Option(help="Requests from this time on, or from so long ago (7d).")] = "1d",
+    until: Annotated[str | None, typer.Option(help="Requests before this time; up to now when absent.")] = None,
+    sample: Annotated[float, typer.Option(help="Share of the keys to verify, of each key all vectors or none.")] = 1.0,
+    lag: Annotated[str, typer.Option(help="How long a row may take from being known to being online.")] = "1m",
+    project: Project = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compute served vectors again: equal, late data, or defects.
+
+    Ends with 5 if there is a defect. A value is late data if it is what was known when the request came, and more is known
+    now; it is a defect if it is neither that nor what it should be.
+    """
+    with opened(project) as platform:
+        now = platform.scope.now()
+        end = None if until is None else parse_moment(until, now)
+        found = platform.features.verify(service, parse_moment(since, now), end, sample=sample, lag=lag)
+    if as_json:
+        emit_json(found)
+    else:
+        _show_verification(found)
+    if found.defects:
+        raise typer.Exit(EXIT_CODE["invalid_data"])
+
+
+def _show_verification(found: Verification) -> None:
+    rows = [
+        {"feature": one.feature, "rows": one.rows, "equal": one.equal, "late_data": one.late, "defects": one.defects}
+        for one in found.features
+    ]
+    where = ", ".join(found.endpoints)
+    emit_rows(rows, title=f"{found.service}, as served by {where}", as_json=False,
+              empty=f"{where} served no vector of {found.service} since {when(found.since)}.")  # fmt: skip
+    if found.skipped:
+        print(f"{found.skipped} vectors were made by other definitions than the present ones, and left out.")
+    examples = [
+        {
+            "kind": one.kind, "feature": check.feature, "keys": one.keys, "time": when(one.time), "online": one.online,
+            "converged": one.converged, "known_at": one.known_at,
+        }
+        for check in found.features for one in check.examples
+    ]  # fmt: skip
+    if examples:
+        emit_rows(examples, title="Differences", empty="", as_json=False)
 
 
 def _seconds(micros: int | None) -> float | None:

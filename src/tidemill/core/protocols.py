@@ -92,6 +92,10 @@ class ModelRegistry(ModelSource, AliasMover, Protocol):
     def alias(self, model: str, alias: str) -> int | None: ...
 
 
+REPLACED = "replaced"
+"""Captured column: names, one per line, of the `requested_X` and `enriched_X` columns that count for a row in place of X."""
+
+
 @dataclass(frozen=True)
 class Captured:
     """What an endpoint saw and answered in one request."""
@@ -103,13 +107,40 @@ class Captured:
     """Microseconds UTC, by the platform's clock."""
     duration_us: int
     rows: pl.DataFrame
-    """Row ids, prediction times, request columns, features and answers of the model (and of the shadow)."""
+    """Row ids, prediction times, request columns, features and answers of the model (and of the shadow).
+
+    Where a step changed or dropped what features were asked with, that is in `requested_X`; where one changed or dropped a
+    feature, it is in `enriched_X`; `REPLACED` names these columns.
+    """
 
 
 class CaptureSink(Protocol):
     """Where serving leaves what it saw. Durable when `append` returns; never more than a short write."""
 
     def append(self, captured: Captured) -> None: ...
+
+
+@dataclass(frozen=True)
+class LoggedVectors:
+    """Feature vectors an endpoint gave to its model."""
+
+    endpoint: str
+    rows: pl.DataFrame
+    """`prediction_time` and `received_at` (microseconds), the columns the features were asked with, and the features."""
+    skipped: int
+    """Rows in the same time that another definition of the graph answered."""
+
+
+class VectorLog(Protocol):
+    """The feature vectors that were served."""
+
+    def __call__(self, service: FeatureService, since: int, until: int) -> Sequence[LoggedVectors]:
+        """What endpoints that enrich with a service logged of requests received in [since, until), microseconds.
+
+        Raises:
+            NotFound: No endpoint does.
+        """
+        ...
 
 
 class LabelSource(Protocol):

@@ -24,7 +24,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Signature(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a model takes and gives.
 
-    `request` is what a caller of the endpoint sends, `inputs` what the model itself sees after enrichment.
+    `request` is what a caller of the endpoint sends, `inputs` what the model is given after enrichment.
     """
 
     inputs: tuple[Column, ...]
@@ -34,6 +34,10 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The request column that holds the prediction time; absent in a request, the clock is meant."""
     id: tuple[str, ...] = ()
     """The request columns that identify a row, so that its label can find it."""
+    preparation: str | None = None
+    """Digest of what makes `prepared` of `inputs`; None when the model takes its inputs as they are."""
+    prepared: tuple[Column, ...] = ()
+    """What the estimator itself sees, in order, where its inputs are prepared for it."""
 
 
 def names(columns: Iterable[Column]) -> list[str]:

@@ -107,6 +107,29 @@ def to_micros(value: str | int | datetime) -> int:
         raise InvalidArgument(f"{value!r} is not a time", expected=_EXPECTED_TIME) from None
 
 
+def parse_moment(text: str, now: int) -> int:
+    """A time in words of a command line: ISO text, or how long ago, as microseconds since the epoch.
+
+    Raises:
+        InvalidArgument: The text is neither.
+
+    Example:
+        >>> parse_moment("1h", 3_600_000_001), parse_moment("1970-01-01", 0)
+        (1, 0)
+    """
+    try:
+        return now - parse_duration(text)
+    except InvalidArgument:
+        pass
+    try:
+        return to_micros(text)
+    except InvalidArgument:
+        raise InvalidArgument(
+            f"{text!r} is neither a time nor a duration",
+            expected="for example 2024-05-01T12:00:00Z, or 7d for a week ago",
+        ) from None
+
+
 def to_datetime(micros: int) -> datetime:
     """The aware UTC datetime of microseconds since the epoch."""
     return _EPOCH + timedelta(microseconds=micros)

@@ -27,8 +27,8 @@ def archive_file(artifacts: ArtifactStore, path: Path, origin: str) -> Archived:
     return Archived(digest, artifacts.size(digest), origin)
 
 
-def archive_frame(artifacts: ArtifactStore, frame: pl.DataFrame) -> Archived:
-    """Keep a frame that was handed over as Parquet; equal frames have equal bytes."""
+def archive_frame(artifacts: ArtifactStore, frame: pl.DataFrame, origin: str = "frame") -> Archived:
+    """Keep rows that were handed over, or read of a database, as Parquet; equal frames have equal bytes."""
     buffer = io.BytesIO()
     frame.write_parquet(buffer)
-    return Archived(artifacts.put(buffer.getvalue()), buffer.tell(), "frame")
+    return Archived(artifacts.put(buffer.getvalue()), buffer.tell(), origin)

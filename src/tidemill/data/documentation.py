@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from tidemill.core.specs.sources import SYSTEM_COLUMNS, Source
+from tidemill.core.uris import concealed
 
 
 def describe_source(source: Source, table: pl.Schema | None) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def describe_source(source: Source, table: pl.Schema | None) -> dict[str, Any]:
     return {
         **source.documentation,
         "name": source.name,
-        "url": source.url,
+        "url": None if source.url is None else concealed(source.url),
         "time": source.time,
         "id": list(source.id_columns),
         "columns": columns,

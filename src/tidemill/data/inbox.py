@@ -11,6 +11,7 @@ import polars as pl
 from tidemill.core.errors import InvalidArgument
 from tidemill.data.parcels import Packed, Parcel, frame_of, unpack
 from tidemill.data.reading import read_frame
+from tidemill.data.values import frame_of_records
 from tidemill.stores.streams.protocol import StreamStore
 
 _PARTITION = "main"
@@ -89,15 +90,4 @@ def pushed_frame(rows: Any) -> pl.DataFrame:
         return read_frame(rows)
     if not rows or not all(isinstance(row, Mapping) for row in rows):
         raise InvalidArgument("these are no rows", expected="a frame, or a list of dictionaries with at least one")
-    names = dict.fromkeys(name for row in rows for name in row)
-    return read_frame(pl.DataFrame({name: _series(name, [row.get(name) for row in rows]) for name in names}))
-
-
-def _series(name: str, values: Sequence[Any]) -> pl.Series:
-    kinds = {type(value) for value in values if value is not None}
-    if kinds <= {int, float} or len(kinds) <= 1:
-        try:
-            return pl.Series(name, values, strict=len(kinds) <= 1)
-        except (TypeError, OverflowError, pl.exceptions.PolarsError):
-            pass  # lists of several types, or integers beyond 64 bits: as text
-    return pl.Series(name, [None if value is None else str(value) for value in values], pl.String)
+    return read_frame(frame_of_records(rows))

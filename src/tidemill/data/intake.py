@@ -10,6 +10,7 @@ import polars as pl
 from tidemill.core.errors import InvalidArgument, InvalidData, TidemillError, UserCodeError, unknown
 from tidemill.core.specs.sources import SYSTEM_COLUMNS, Source
 from tidemill.data import ids
+from tidemill.data.changes import images
 from tidemill.data.columns import Misfit, check_none_vanished, check_types_kept, fit, known_types
 from tidemill.data.quality import Verdict, judge
 from tidemill.data.quarantine import quarantine_rows
@@ -72,10 +73,13 @@ def prepare(source: Source, frame: pl.DataFrame, table: pl.Schema | None, now: i
             may leave columns out.
 
     Raises:
-        InvalidData: A column vanished or changed its type, or the time column holds no times.
+        InvalidData: A column vanished or changed its type, the time column holds no times, or a change log's rows before
+            and after a change are no structs.
         UserCodeError: `clean` failed.
     """
-    raw = _cleaned(source, frame)
+    raw, faults = _cleaned(source, frame), dict[str, pl.Series]()
+    if source.changes is not None:
+        raw, faults = images(source, source.changes, raw)
     if whole:
         _check_columns(source, raw)
         check_none_vanished(raw, table, source.name)
@@ -85,6 +89,7 @@ def prepare(source: Source, frame: pl.DataFrame, table: pl.Schema | None, now: i
         check_types_kept(misfits, rows, source.name)
     rows = _with_system_times(source, rows, now)
     found: _Found = [(misfit.label, misfit.mask, misfit.reason) for misfit in misfits]
+    found += [_fault(label, mask) for label, mask in faults.items()]
     found += _faults(source, raw, rows, now)
     return Prepared(raw, rows, judge(rows, source.checks, found))
 

@@ -224,7 +224,7 @@ class PushedRows:
         self.compact(source.name)
         table = table_of(source.name)
         there = None if self._tables.version(table) is None else self._tables.scan(table)
-        return ids.repeated(passed, source.id_columns, there)
+        return ids.repeated(passed, source.distinct_columns, there)
 
     def _same(self, source: Source, prepared: Prepared, repeated: pl.Series) -> pl.Series:
         """Of each row that passed its checks: is it repeated, with the values it has already?"""
@@ -238,8 +238,8 @@ class PushedRows:
         """What is known of the source's ids, brought up to date."""
         table = table_of(source.name)
         seen = self._seen.get(source.name)
-        if seen is None or seen.columns != source.id_columns:
-            seen = self._seen[source.name] = ids.SeenIds(source.id_columns)
+        if seen is None or seen.columns != source.distinct_columns:
+            seen = self._seen[source.name] = ids.SeenIds(source.distinct_columns)
         version = self._tables.version(table)
         seen.follow(None if version is None else self._tables.scan(table), version)
         batch = self._inbox(source.name).read(seen.offset)

@@ -1,4 +1,4 @@
-"""Rows of a delivery as a Polars frame: CSV and Parquet files, plain or packed, and frames of other libraries."""
+"""Rows of a delivery as a Polars frame: CSV, JSON and Parquet files, plain or packed, and frames of other libraries."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import polars as pl
 from tidemill.core.errors import InvalidArgument, InvalidData, NotFound
 from tidemill.core.specs.sources import SYSTEM_COLUMNS, Source
 from tidemill.data.delimited import Dialect, read_csv
+from tidemill.data.json_rows import is_json, read_json
 
 _ZIP, _GZIP, _PARQUET = (b"PK\x03\x04", b"PK\x05\x06"), b"\x1f\x8b", b"PAR1"
-_FORMATS = "a CSV file (plain, gzip, or zip with one member) or a Parquet file"
+_FORMATS = "a CSV, NDJSON or JSON file (plain, gzip, or zip with one member), or a Parquet file"
 
 
 def find_file(url: str, folder: Path) -> Path:
@@ -61,6 +62,8 @@ def read_file(path: Path, source: Source, known: Mapping[str, pl.DataType], *, o
         raise InvalidData(f"{origin} is empty", expected=_FORMATS)
     if data.startswith(_PARQUET):
         frame = _read_parquet(data, origin)
+    elif is_json(data, name):
+        frame = read_json(data, origin)
     else:
         separator = "\t" if name.endswith((".tsv", ".tab")) else ","
         frame = read_csv(data, Dialect(origin, separator, source.null_values), known)

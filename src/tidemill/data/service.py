@@ -15,14 +15,16 @@ from tidemill.core.specs.sources import Source
 from tidemill.data import ids, ledger
 from tidemill.data.archive import Archived, archive_file, archive_frame
 from tidemill.data.columns import as_read, known_types
+from tidemill.data.database import Selection, is_database, selection
 from tidemill.data.documentation import describe_source
 from tidemill.data.events import SCHEMA as EVENT_SCHEMA
 from tidemill.data.inbox import pushed_frame
+from tidemill.data.increments import mark_of
 from tidemill.data.intake import Intake, Prepared, divide, prepare
 from tidemill.data.layout import dead_letters_of, numbered, quarantine_of, schema_of, span, table_of
 from tidemill.data.pushed import Feed, Push, PushedRows, Taken
 from tidemill.data.quarantine import SCHEMA
-from tidemill.data.reading import find_file, read_file, read_frame
+from tidemill.data.reading import checked, find_file, read_file, read_frame
 from tidemill.data.summary import SourceSummary, summarize
 from tidemill.stores.artifacts.protocol import ArtifactStore
 from tidemill.stores.consumers.open import is_broker
@@ -33,6 +35,9 @@ from tidemill.stores.tables.protocol import TableStore
 
 Listener = Callable[[Source, pl.DataFrame], None]
 """Called with a source and rows that were pushed and accepted, system columns included, once they are durable."""
+
+Reading = Callable[[pl.Schema | None], pl.DataFrame]
+"""Gives the rows of an archived delivery, told the columns of the source's table."""
 
 
 class Data:
@@ -66,6 +71,7 @@ class Data:
     def ingest(self, source: Source, *, url: str | None = None, frame: Any = None, strict: bool = False) -> Arrival:
         """Take in a delivery: archive it, read it, check its rows, and add those that pass to the source's table.
 
+        What a database gives is archived as Parquet; when nothing is new since the last time, its arrival is returned.
         Rows that fail go to quarantine with all their reasons. The same bytes again change nothing. Killed at any point, it
         has happened completely or not at all.
 
@@ -82,18 +88,37 @@ class Data:
             NotFound: The file does not exist, or the definition names a column that the delivery lacks.
             InvalidData: The delivery cannot be read, is empty, lacks a column earlier ones had, or one changed its type.
         """
+        place = url or source.url
+        if frame is None and place is not None and is_database(place):
+            return self._ingest_selection(source, selection(place, source, self.folder), strict=strict)
         archived, read = self._archived(source, url, frame)
         with self.tables.guard(table_of(source.name)):
             self._pushed.compact(source.name)
-            earlier = self._ledger.earlier(source.name, archived.digest)
-            if earlier is not None:
-                return earlier
-            table = schema_of(self.tables, source.name)
-            return self._take_in(source, archived, read(table), table, strict=strict)
+            return self._take_in_once(source, archived, read, strict=strict)
 
-    def _archived(
-        self, source: Source, url: str | None, frame: Any
-    ) -> tuple[Archived, Callable[[pl.Schema | None], pl.DataFrame]]:
+    def _ingest_selection(self, source: Source, wanted: Selection, *, strict: bool) -> Arrival:
+        # All under the guard: two deliveries must not go on from the same place.
+        with self.tables.guard(table_of(source.name)):
+            self._pushed.compact(source.name)
+            earlier = [arrival for arrival in self._ledger.arrivals(source.name) if arrival.origin == wanted.origin]
+            mark = mark_of(earlier, wanted.since, self.artifacts) if wanted.since is not None else None
+            frame = wanted.fetch(None if mark is None else mark.value)
+            if mark is not None and wanted.since is not None:
+                frame = mark.new(frame, wanted.since, wanted.ids)
+                if not frame.height:
+                    return earlier[-1]
+            frame = checked(frame, wanted.origin)
+            archived = archive_frame(self.artifacts, frame, wanted.origin)
+            return self._take_in_once(source, archived, lambda table: frame, strict=strict)
+
+    def _take_in_once(self, source: Source, archived: Archived, read: Reading, *, strict: bool) -> Arrival:
+        earlier = self._ledger.earlier(source.name, archived.digest)
+        if earlier is not None:
+            return earlier
+        table = schema_of(self.tables, source.name)
+        return self._take_in(source, archived, read(table), table, strict=strict)
+
+    def _archived(self, source: Source, url: str | None, frame: Any) -> tuple[Archived, Reading]:
         if frame is not None:
             if url is not None:
                 raise InvalidArgument("ingest was given both url= and frame=", expected="one of them")
@@ -148,7 +173,7 @@ class Data:
         if not source.id_columns:
             return pl.Series([False]).new_from_index(0, passed.height)
         there = None if table is None else self.tables.scan(table_of(source.name))
-        return ids.repeated(passed, source.id_columns, there)
+        return ids.repeated(passed, source.distinct_columns, there)
 
     # -- pushed rows ---------------------------------------------------------------------------------------------------
 

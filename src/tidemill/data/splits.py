@@ -1,4 +1,4 @@
-"""Dividing rows into those to fit on and those to test on: disjoint by id, by time or by a seeded draw."""
+"""Dividing rows into those to fit on and those to test on, disjoint by id: by time, or by a seeded draw."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import polars as pl
 from tidemill.core.errors import InvalidArgument, InvalidData, unknown
 from tidemill.core.times import Duration, format_duration, format_time, parse_duration
 from tidemill.data.times import instants
+
+WAYS = ("time", "random", "group", "stratified")
+"""What `by=` of a split may be."""
 
 
 class Split(NamedTuple):
@@ -77,41 +80,144 @@ def split_random(
     return _disjoint(late, ids, description)
 
 
+def split_groups(groups: pl.Series, *, test: float, seed: int = 0, ids: pl.Series | None = None) -> Split:
+    """Draw whole groups until their rows are as near to the share as whole groups come; no group is on both sides.
+
+    Args:
+        groups: The group of each row. Rows without a group are one group.
+        test: Share of the rows to test on.
+        seed: Of the draw.
+        ids: The id of each row; an id of the test is not fitted on, whatever its group.
+
+    Raises:
+        InvalidArgument: The share is not between 0 and 1.
+        InvalidData: There are fewer than two groups.
+
+    Example:
+        >>> split = split_groups(pl.Series("plane", ["a", "a", "b", "b"]), test=0.5)
+        >>> split.test.sum(), split.test[0] == split.test[1]
+        (2, True)
+    """
+    share = _share(test)
+    sizes = groups.alias("group").value_counts(sort=False).sort("group")
+    if sizes.height < 2:
+        raise InvalidData(
+            f"column {groups.name!r} has {sizes.height} group", expected="at least two, one to fit and one to test on"
+        )
+    drawn = sizes.sample(fraction=1.0, shuffle=True, seed=seed)
+    miss = (drawn["count"].cum_sum() - len(groups) * share).abs()
+    taken = drawn["group"].head(min((miss.arg_min() or 0) + 1, drawn.height - 1))
+    description = {
+        "by": "group", "column": groups.name, "test": test, "seed": seed,
+        "groups": drawn.height, "test_groups": len(taken),
+    }  # fmt: skip
+    return _disjoint(groups.is_in(taken.implode(), nulls_equal=True), ids, description)
+
+
+def split_stratified(classes: pl.Series, *, test: float, seed: int = 0, ids: pl.Series | None = None) -> Split:
+    """Draw rows of every class, so that its share of the test is within one row of its share of all rows.
+
+    Args:
+        classes: The class of each row. Rows without a class are one class.
+        test: Share of the rows to test on.
+        seed: Of the draw.
+        ids: The id of each row; an id of the test is not fitted on.
+
+    Raises:
+        InvalidArgument: The share is not between 0 and 1.
+        InvalidData: A class has one row, which cannot be on both sides.
+
+    Example:
+        >>> split = split_stratified(pl.Series("late", [True] * 5 + [False] * 15), test=0.2)
+        >>> split.test.head(5).sum(), split.test.tail(15).sum()
+        (1, 3)
+    """
+    share = _share(test)
+    sizes = classes.alias("class").value_counts(sort=False).sort("class")
+    _check_none_alone(sizes, classes.name)
+    wanted = _nearest_whole(sizes["count"], share)
+    order = pl.int_range(len(classes), eager=True).sample(fraction=1.0, shuffle=True, seed=seed)
+    rank = pl.DataFrame({"class": classes, "order": order}).select(pl.col("order").rank("ordinal").over("class"))
+    take = classes.replace_strict(sizes["class"], wanted, return_dtype=pl.Int64())
+    description = {"by": "stratified", "column": classes.name, "test": test, "seed": seed, "classes": sizes.height}
+    return _disjoint(rank.to_series() <= take, ids, description)
+
+
+def _check_none_alone(sizes: pl.DataFrame, column: str) -> None:
+    alone = sizes.filter(pl.col("count") == 1)["class"]
+    if len(alone):
+        shown = ", ".join(map(repr, alone.head(5))) + (", ..." if len(alone) > 5 else "")
+        raise InvalidData(
+            f"{len(alone)} of {sizes.height} classes of column {column!r} have one row: {shown}",
+            expected="at least two rows of every class, one to fit and one to test on",
+            hint="Drop or merge these classes, or split by random",
+        )
+
+
+def _nearest_whole(sizes: pl.Series, share: float) -> pl.Series:
+    """How many rows of each class to take: exact or one of its two neighbours, together as near as may be."""
+    exact = sizes * share
+    whole = exact.floor().cast(pl.Int64)
+    missing = round(float(exact.sum())) - int(whole.sum())
+    largest = (exact - whole).rank("ordinal", descending=True) <= missing
+    return (whole + largest).clip(1, sizes.cast(pl.Int64) - 1)  # both sides see every class
+
+
 def split_rows(
     frame: pl.DataFrame, *, by: str = "time", test: Duration | float = 0.2, seed: int = 0, group: str | None = None,
-    time: str | None = None, ids: tuple[str, ...] = (),
+    column: str | None = None, time: str | None = None, ids: tuple[str, ...] = (), label: str | None = None,
 ) -> Split:  # fmt: skip
     """Divide the rows of a frame as `tm.split` says.
 
     Args:
         frame: The rows.
-        by: `time` or `random`.
+        by: `time`, `random`, `group` or `stratified`.
         test: A duration (by time only), or a share between 0 and 1.
-        seed: Of the random draw.
+        seed: Of the draw.
         group: Column whose equal values stay on one side (random only).
+        column: The groups (by group), or the classes (stratified).
         time: The time column.
         ids: The id columns.
+        label: The label: the classes of a stratified split without `column`.
 
     Raises:
         InvalidArgument: The options do not go together.
         NotFound: A column does not exist.
     """
-    for column in (group, time, *ids):
-        if column is not None and column not in frame.columns:
-            raise unknown("column", column, frame.columns)
+    for name in (group, column, time, *ids):
+        if name is not None and name not in frame.columns:
+            raise unknown("column", name, frame.columns)
+    _check_options(by, group, column)
     keys = frame.select(pl.struct(ids)).to_series() if ids else None
     if by == "time":
-        if group is not None:
-            raise InvalidArgument(f"group={group!r} goes with a random split only", hint='Pass by="random"')
         if time is None:
             raise InvalidArgument("these rows have no time to split by", hint='Pass by="random"')
         return split_by_time(frame[time], test=test, ids=keys)
+    if not isinstance(test, float):
+        raise InvalidArgument(f"test={test!r} of a split by {by}", expected="a share between 0 and 1")
     if by == "random":
-        if not isinstance(test, float):
-            raise InvalidArgument(f"test={test!r} of a random split", expected="a share between 0 and 1")
         grouped = None if group is None else frame[group]
         return split_random(frame.height, test=test, seed=seed, group=grouped, ids=keys)
-    raise InvalidArgument(f"by={by!r} is no way to split", known=["time", "random"])
+    if by == "group":
+        return split_groups(_column(frame, by, column), test=test, seed=seed, ids=keys)
+    return split_stratified(_column(frame, by, column or label), test=test, seed=seed, ids=keys)
+
+
+def _check_options(by: str, group: str | None, column: str | None) -> None:
+    if by not in WAYS:
+        raise InvalidArgument(f"by={by!r} is no way to split", known=WAYS)
+    if group is not None and by != "random":
+        hint = "Pass column= instead" if by == "group" else 'Pass by="random", or by="group" and column='
+        raise InvalidArgument(f"group={group!r} goes with a random split only", hint=hint)
+    if column is not None and by not in ("group", "stratified"):
+        raise InvalidArgument(f"column={column!r} goes with a split by group or a stratified one, not by {by}")
+
+
+def _column(frame: pl.DataFrame, by: str, column: str | None) -> pl.Series:
+    if column is None:
+        meant = "whose rows stay together" if by == "group" else "with the classes: these rows have no label"
+        raise InvalidArgument(f'by="{by}" needs the column {meant}', hint="Pass column=", known=frame.columns)
+    return frame[column]
 
 
 def _micros(times: pl.Series) -> pl.Series:

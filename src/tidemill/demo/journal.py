@@ -19,6 +19,8 @@ class SliceRecord(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     retried: int
     milliseconds: tuple[float, ...]
+    errors: tuple[str, ...] = ()
+    """What failed requests were told, each text once."""
 
 
 class DayRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 PIPELINE = "late_flight_pipeline"
-SLICE_HOURS = 6
+SLICE_HOURS = 12
 """So many hours at a time: landings and weather arrive, then the flights of those hours are asked for."""
 
 _SETTINGS = """\
@@ -190,7 +190,8 @@ class Demo:
         closed = {one.closed for one in days}
         clients = Clients("127.0.0.1", servers[0].port, f"/predict/{ENDPOINT}")
         with ExitStack() as stack, contextlib.closing(clients), self._progress() as progress:
-            life = _Life(platform, daemon, clients, servers, self._journal)
+            life = _Life(platform, daemon, clients, servers, self._journal, self._say)
+            life.requests, life.alarms = sum(one.requests for one in slices), sum(one.alarms for one in days)
             life.await_version()
             stack.enter_context(self._stop.after_the_slice())
             bar = progress.add_task("", total=self._plan.days, completed=0, **_shown(life, FIRST_DAY))
@@ -202,7 +203,7 @@ class Demo:
                             life.live(day, part)
                             self._stop.check(life.settle)
                     for line in life.close(day):
-                        progress.console.print(f"  {day}  {line}", highlight=False)
+                        self._say(f"  {day}  {line}")
                 progress.update(bar, completed=number + 1, **_shown(life, day))
 
     def _progress(self) -> Progress:
@@ -281,6 +282,7 @@ class _Life:
     clients: Clients
     servers: tuple[Server, Server]
     journal: Journal
+    say: Callable[[str], None]
     requests: int = 0
     alarms: int = 0
     _asked: tuple[date, Slice, list[Future[Answer]], Future[None]] | None = None
@@ -312,7 +314,10 @@ class _Life:
         posting.result()
         self._asked = None
         self.requests += len(answers)
-        self.journal.append(_record(day, part, answers))
+        record = _record(day, part, answers)
+        self.journal.append(record)
+        for error in record.errors:
+            self.say(f"  {day}  a request failed: {error}")
 
     def close(self, day: date) -> list[str]:
         """The day ends: its window is closed and alarms are acted on. Returns what there is to tell."""
@@ -394,9 +399,10 @@ def _record(day: date, part: Slice, answers: list[Answer]) -> SliceRecord:
         failed=sum(not answer.ok for answer in answers),
         retried=sum(answer.retried for answer in answers),
         milliseconds=tuple(round(answer.seconds * 1000, 2) for answer in answers),
+        errors=tuple(dict.fromkeys(answer.error or "an incomplete answer" for answer in answers if not answer.ok)),
     )
 
 
 def _told(tick: Tick) -> list[str]:
-    alarms = [f"alarm: {alarm.summary}" for report in tick.reports for alarm in report.alarms]
-    return alarms + [f"{decision.action}: {decision.reason}" for decision in tick.decisions]
+    """What the notification channel does not tell: why an alarm starts no retrain."""
+    return [f"{one.action}: {one.reason}" for one in tick.decisions if one.action != "retrain"]

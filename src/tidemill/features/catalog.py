@@ -13,6 +13,7 @@ from tidemill.core.schema import Column
 from tidemill.core.specs.definition import Definitions
 from tidemill.core.specs.features import FeatureService, FeatureView, Label
 from tidemill.core.specs.sources import SYSTEM_COLUMNS, Source
+from tidemill.data.preparation.preparation import check_recipe
 from tidemill.features.plan import ServicePlan, as_use, describe_column, plan_service, plan_use
 from tidemill.features.rows import SAMPLE_ROWS, check_row_wise, view_rows
 from tidemill.features.training import SourceReader
@@ -106,7 +107,7 @@ class Catalog:
         return [self._service(service) for service in self._services().values()]
 
     def _service(self, service: FeatureService) -> ServiceInfo:
-        found, problem = _attempt(lambda: self.resolve(service))
+        found, problem = _attempt(lambda: self._checked(service))
         return ServiceInfo(
             name=service.name,
             views=tuple(dict.fromkeys(use.view.name for use in service.uses)),
@@ -116,6 +117,13 @@ class Catalog:
             digest=service.digest(),
             problem=problem,
         )
+
+    def _checked(self, service: FeatureService) -> Resolved | None:
+        """A service resolved as `resolve` does it, whose recipe fits its features."""
+        found = self.resolve(service)
+        if found is not None and service.prepare:
+            check_recipe(service.prepare, _described(found.plan.features.items()), found.time)
+        return found
 
     def resolve(self, service: FeatureService) -> Resolved | None:
         """A service, resolved for the rows of its likeliest spine; None when there is none yet."""
@@ -170,7 +178,8 @@ class Catalog:
     def _candidates(self) -> list[Source]:
         labels: dict[str, Label] = self._definitions.of_kind("label")
         labelled = {label.source.name for label in labels.values()}
-        sources: list[Source] = [s for s in self._definitions.of_kind("source").values() if s.time is not None]
+        sources: list[Source] = [s for s in self._definitions.of_kind("source").values()
+                                 if s.time is not None and s.changes is None]  # fmt: skip
         return sorted(sources, key=lambda s: (s.name not in labelled, not s.id_columns, s.name))
 
     def validate(self) -> None:
@@ -185,7 +194,7 @@ class Catalog:
                 plan_use(as_use(view), rows)
                 check_row_wise(rows, self._reader.newest(view.source).head(SAMPLE_ROWS).collect())
         for service in self._services().values():
-            self.spine(service)
+            self._checked(service)
 
 
 T = TypeVar("T")

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from tidemill.core.errors import NotReady
 from tidemill.core.specs.features import FeatureView
 from tidemill.features.encoding import FixedCodec, VariableCodec, codec_of, encode_keys
+from tidemill.features.kernel.changes import ADDED
 from tidemill.features.rows import ViewRows, view_rows
 from tidemill.features.spine import micros
 from tidemill.stores.online.protocol import NEVER_KNOWN, TIMES, Entries, OnlineReader, OnlineStore
@@ -128,12 +129,13 @@ class Shape:
     codec: FixedCodec | VariableCodec
 
     @classmethod
-    def of(cls, view: FeatureView, source: pl.Schema) -> Shape:
-        """The shape of a view over a source with these columns."""
-        rows = view_rows(view, source)
+    def of(cls, view: FeatureView, source: pl.Schema, *, unique_ids: bool = False) -> Shape:
+        """The shape of a view over a source with these columns; see `view_rows`."""
+        rows = view_rows(view, source, unique_ids=unique_ids)
         kept = {name: rows.schema[name] for name in rows.inputs}
         ids = {name: pl.Int64() for name in EVENT_ID} if rows.event_id else {}
-        return cls(rows, codec_of({**kept, **ids}, f"feature view {view.name!r}"))
+        added = {} if rows.changes is None else {ADDED: pl.Boolean()}
+        return cls(rows, codec_of({**kept, **ids, **added}, f"feature view {view.name!r}"))
 
     @property
     def names_events(self) -> bool:

@@ -9,12 +9,13 @@ import numpy as np
 import polars as pl
 
 from tidemill.core.errors import InvalidArgument
+from tidemill.features.blocks import chosen, columns_of, live, visible
 from tidemill.features.encoding import FixedCodec, column_of
 from tidemill.features.feed import EVENT_ID, Names, Shape
 from tidemill.features.kernel.timeline import Ints
 from tidemill.features.plan import UsePlan
 from tidemill.features.windowed import Column, Evaluator, Rows, WindowTimes, place
-from tidemill.stores.online.protocol import NEVER_KNOWN, TIMES, Block, OnlineReader
+from tidemill.stores.online.protocol import TIMES, Block, OnlineReader
 
 Key = bytes | None
 Found = dict[str, Column | pl.Series]
@@ -22,20 +23,21 @@ Found = dict[str, Column | pl.Series]
 
 
 class StateLookup:
-    """The latest row of a key (rules R2 and R3)."""
+    """The latest row of a key (rules R2, R3 and R10)."""
 
     def __init__(self, plan: UsePlan, shape: Shape, view: str) -> None:
         self._codec = shape.codec
         self._view = view
         self._ttl = plan.use.view.ttl_micros
         self._delay = plan.use.view.source.delay_micros
-        self._known = plan.use.view.known_at
+        self._known = plan.use.view.is_as_known
+        self._changes = plan.rows.changes is not None
         self._types = plan.types
 
     def records(self, reader: OnlineReader, keys: Sequence[Key], t: Sequence[int], known: bool) -> list[bytes | None]:
         """The row that holds for each key at its moment, as bytes."""
         at: Sequence[int] = t if not self._delay else [max(time - self._delay, -(2**63)) for time in t]
-        if known and self._delay:
+        if self._changes or (known and self._delay):
             # Known by t, not by t - delay: the store compares both times with one moment.
             found = [self._known_late(reader, key, a, b) for key, a, b in zip(keys, at, t, strict=True)]
         else:
@@ -49,7 +51,8 @@ class StateLookup:
         return found
 
     def _known_late(self, reader: OnlineReader, key: Key, at: int, t: int) -> bytes | None:
-        block = visible(reader.range(self._view, [key], [-(2**63)], [at + 1])[0], t)
+        block = reader.range(self._view, [key], [-(2**63)], [at + 1])[0]
+        block = live(block, self._codec, t) if self._changes else visible(block, t)
         if not len(block.words):
             return None
         last: bytes = block.words[-1].tobytes()
@@ -90,24 +93,25 @@ class StateLookup:
         record = self.records(reader, [key], [t], known or self._known)[0]
         if record is None:
             return dict.fromkeys(self._types)
-        return dict(zip(self._types, self._codec.record(record, TIMES.size), strict=True))
+        return dict(zip(self._types, self._codec.record(record, TIMES.size)[: len(self._types)], strict=True))
 
 
 class WindowLookup:
-    """Aggregates of a key's rows (rules R3 to R7 and R11)."""
+    """Aggregates of a key's rows (rules R3 to R7, R10 and R11)."""
 
     def __init__(self, plan: UsePlan, shape: Shape, names: Names, generation: int) -> None:
         self._codec = shape.codec
         self._view = names.data(generation)
         self._repeated = names.repeated(generation) if shape.names_events else None
-        self._known = plan.use.view.known_at
+        self._known = plan.use.view.is_as_known
+        self._changes = plan.rows.changes is not None
         self._evaluate = Evaluator(plan.use.view.aggregates, shape.codec)
         self._times = WindowTimes(self._evaluate.windows, plan.use.view.source.delay_micros)
 
     def __call__(self, reader: OnlineReader, keys: Sequence[Key], t: Ints, known: bool) -> Found:
         """The features of each question."""
         starts, ends = self._times(t)
-        return self._evaluate(self._rows(reader, keys, t, starts, ends, known or self._known))
+        return self._evaluate(self._rows(reader, keys, t, starts, ends, known or self._known), t)
 
     def _rows(self, reader: OnlineReader, keys: Sequence[Key], t: Ints, starts: Ints, ends: Ints, known: bool) -> Rows:
         repeated = self._repeating(reader, keys)
@@ -120,7 +124,11 @@ class WindowLookup:
             for key, questions in zip(asked, users, strict=True)
         ]
         blocks = reader.range(self._view, asked, low, [int(highs[questions].max()) for questions in users])
-        if known:
+        if self._changes:
+            blocks = [
+                live(block, self._codec, int(t[question])) for block, question in zip(blocks, firsts, strict=True)
+            ]
+        elif known:
             blocks = [visible(block, int(t[question])) for block, question in zip(blocks, firsts, strict=True)]
         if repeated:
             blocks = [self._once(block) if key in repeated else block for key, block in zip(asked, blocks, strict=True)]
@@ -135,14 +143,8 @@ class WindowLookup:
 
     def _once(self, block: Block) -> Block:
         """The first report of each event."""
-        index = [list(self._codec.schema).index(name) for name in EVENT_ID]
-        if isinstance(self._codec, FixedCodec):
-            words = block.words[:, 3:]
-            columns = [self._codec.series(words, i, pl.Int64()).alias(EVENT_ID[n]) for n, i in enumerate(index)]
-        else:
-            values = [self._codec.record(payload, 0) for payload in block.payloads]
-            columns = [column_of([row[i] for row in values], pl.Int64(), EVENT_ID[n]) for n, i in enumerate(index)]
-        first = pl.DataFrame(columns).to_struct().is_first_distinct() | columns[0].is_null()
+        ids = columns_of(self._codec, block, EVENT_ID)
+        first = ids.to_struct().is_first_distinct() | ids[EVENT_ID[0]].is_null()
         return chosen(block, first.to_numpy())
 
     def vector(self, reader: OnlineReader, key: Key, t: int, known: bool) -> dict[str, Any]:
@@ -169,20 +171,6 @@ def _users(keys: Sequence[Key], alone: dict[Key, bool]) -> list[list[int]]:
         else:
             shared[key].append(question)
     return users
-
-
-def visible(block: Block, t: int) -> Block:
-    """The rows known by a moment."""
-    known = block.words[:, 1]
-    return chosen(block, (known <= t) & (known != NEVER_KNOWN))
-
-
-def chosen(block: Block, keep: np.ndarray[Any, np.dtype[np.bool_]]) -> Block:
-    """Some rows of a block."""
-    if keep.all():
-        return block
-    payloads = [block.payloads[i] for i in np.flatnonzero(keep).tolist()] if block.payloads else ()
-    return Block(block.words[keep], payloads)
 
 
 def lookup_of(plan: UsePlan, shape: Shape, names: Names, generation: int) -> StateLookup | WindowLookup:

@@ -21,10 +21,14 @@ from tidemill.features.transforms import call, resolved
 Read = Callable[[Source], pl.LazyFrame]
 """The rows of a source's table: its columns, `event_ts`, `created_ts` and `ingest_seq`."""
 
+UNMATCHED = "removes nothing"
+"""What the removals of a change log are counted under that find no row to remove."""
+
 
 def offline_features(
-    service: FeatureService, spine: pl.DataFrame, time: str, read: Read, known_at: bool = False
-) -> pl.DataFrame:
+    service: FeatureService, spine: pl.DataFrame, time: str, read: Read, known_at: bool = False,
+    unique_ids: bool = False,
+) -> pl.DataFrame:  # fmt: skip
     """The features of a service for each row of a spine, as of the row's time.
 
     Args:
@@ -33,6 +37,7 @@ def offline_features(
         time: The spine's time column: a datetime (naive means UTC) or integer microseconds, never null.
         read: Gives the rows of a source's table.
         known_at: Whether a row counts only once its created time had passed (R3), for every view.
+        unique_ids: Whether no id comes twice in a source's rows; else a repeated event counts at its first report (R11).
 
     Returns:
         The spine's rows and columns in the spine's order, and the features after them in the service's order. An on-demand
@@ -43,13 +48,15 @@ def offline_features(
         InvalidData: A time is null.
         NotFound: A column is missing.
     """
-    plan = plan_service(service, lambda source: read(source).collect_schema(), spine.schema, time)
+    plan = plan_service(
+        service, lambda source: read(source).collect_schema(), spine.schema, time, unique_ids=unique_ids
+    )
     return planned_features(plan, spine, time, read, known_at)
 
 
 def planned_features(
     plan: ServicePlan, spine: pl.DataFrame, time: str, read: Read, known_at: bool = False,
-    failed: Callable[[FeatureView, Mapping[str, int]], None] | None = None,
+    failed: Callable[[FeatureView, Mapping[str, int]], None] | None = None, seen: Ints | None = None,
 ) -> pl.DataFrame:  # fmt: skip
     """The features of a resolved service; see `offline_features`.
 
@@ -59,7 +66,9 @@ def planned_features(
         time: Their time column.
         read: Gives the rows of a source's table.
         known_at: Whether a row counts only once its created time had passed.
-        failed: Told of each view with checks how many rows failed each of them.
+        failed: Told of each view how many rows failed each of its checks, and how many removals removed nothing.
+        seen: With `known_at`, by when rows must have been known; absent, and for views that always ask for it, by the
+            row's own time.
     """
     t = moments(spine, time)
     histories: dict[int, History] = {}
@@ -73,19 +82,21 @@ def planned_features(
                 histories[id(view)], failures = _history(part.rows, t, read, known_at)
                 if failed is not None and failures:
                     failed(view, failures)
-            found = answer(part, histories[id(view)], spine, t)
+            found = answer(part, histories[id(view)], spine, t, None if view.is_as_known else seen)
         columns |= found.to_dict()
     return spine.with_columns(columns.values())
 
 
-def answer(part: UsePlan, history: History, questions: pl.DataFrame, t: Ints) -> pl.DataFrame:
+def answer(
+    part: UsePlan, history: History, questions: pl.DataFrame, t: Ints, seen: Ints | None = None
+) -> pl.DataFrame:  # fmt: skip
     """The features of one view under their full names."""
     view = part.use.view
     keys = [part.use.keys[key] for key in view.key_columns]
     if view.is_windowed:
-        found = history.windowed(questions, keys, t, view.aggregates)
+        found = history.windowed(questions, keys, t, view.aggregates, seen)
     else:
-        found = history.latest(questions, keys, t, list(part.names), view.ttl_micros)
+        found = history.latest(questions, keys, t, list(part.names), view.ttl_micros, seen)
     return found.select(pl.col(feature).alias(full) for feature, full in part.names.items())
 
 
@@ -113,29 +124,38 @@ def on_demand(part: OnDemandPlan, rows: pl.DataFrame) -> pl.DataFrame:
 
 def _history(rows: ViewRows, t: Ints, read: Read, known_at: bool) -> tuple[History, Mapping[str, int]]:
     view = rows.view
-    frame, failures = rows.derive(_in_reach(view, read(view.source), t))
+    frame, failures = rows.derive(_in_reach(rows, read(view.source), t))
     history = History(
-        frame, view.key_columns, delay=view.source.delay_micros, known=known_at or view.known_at, event_id=rows.event_id
+        frame,
+        view.key_columns,
+        delay=view.source.delay_micros,
+        known=known_at or view.is_as_known,
+        event_id=rows.event_id,
     )
+    if history.unmatched:
+        failures = {**failures, UNMATCHED: history.unmatched}
     return history, failures
 
 
-def _in_reach(view: FeatureView, rows: pl.LazyFrame, t: Ints) -> pl.LazyFrame:
+def _in_reach(rows: ViewRows, table: pl.LazyFrame, t: Ints) -> pl.LazyFrame:
     """Leave out, before anything is computed, rows that no question can reach."""
     if len(t) == 0:
-        return rows.head(0)
-    low, high = earliest(view, np.array([t.min()])), int(t.max())
+        return table.head(0)
+    if rows.view.source.time is None:
+        return table
+    low, high = earliest(rows, np.array([t.min()])), int(t.max())
     event = pl.col("event_ts").cast(pl.Int64)
-    rows = rows.filter(event <= high)
-    return rows if low is None else rows.filter(event >= low)
+    table = table.filter(event <= high)
+    return table if low is None else table.filter(event >= low)
 
 
-def earliest(view: FeatureView, t: Ints) -> int | None:
+def earliest(rows: ViewRows, t: Ints) -> int | None:
     """The earliest event time that matters for moments from t on; None when all of the past does."""
+    view = rows.view
     if not view.is_windowed:
         return int(shifted(t, -view.ttl_micros)[0]) if view.ttl_micros else None
     windows = [window for aggregate in view.aggregates for window in aggregate.windows]
-    # A repeated event counts at its first report, which may lie before every window.
-    if view.source.id_columns or any(window.size is None for window in windows):
+    # A repeated event counts at its first report, which may lie before every window; a removal has the time of its row.
+    if rows.event_id or any(window.reach is None for window in windows):
         return None
     return min(int(window_times(window, t).start[0]) for window in windows)

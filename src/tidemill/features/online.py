@@ -51,7 +51,7 @@ class Materialized:
 
 @dataclass(frozen=True)
 class Freshness:
-    """How current a view is online. Times in microseconds; None where there is nothing yet."""
+    """How current a view is online. Times in microseconds; None where there is nothing yet, and for reference data."""
 
     view: str
     rows: int
@@ -73,12 +73,15 @@ class Online:
         scope: Project, principal and clock.
         read: Gives the rows of a source.
         store: The online store.
+        unique_ids: Whether no id comes twice in a source's rows, as with those of `tidemill.data`; else every report of an
+            event is kept, so that it counts at its first (R11).
     """
 
-    def __init__(self, scope: Scope, *, read: Read, store: OnlineStore) -> None:
+    def __init__(self, scope: Scope, *, read: Read, store: OnlineStore, unique_ids: bool = False) -> None:
         self._scope = scope
         self._read = read
         self._store = store
+        self._unique_ids = unique_ids
         self._names: dict[FeatureView, Names] = {}
         self._shapes: dict[tuple[FeatureView, bytes], Shape] = {}
         self._readers: dict[tuple[Any, ...], ServiceReader] = {}
@@ -256,6 +259,7 @@ class Online:
         if pointer is None:
             return Freshness(view.name, 0, None, None, target, target is not None)
         rows, newest = reader.stats(self._named(view).data(pointer.generation))
+        newest = None if view.source.time is None else newest
         lag = None if newest is None else self._scope.now() - newest
         return Freshness(view.name, rows, newest, lag, target, target is not None and (lag is None or lag > target))
 
@@ -270,7 +274,7 @@ class Online:
     def _shape(self, view: FeatureView, columns: bytes) -> Shape:
         key = (view, columns)
         if key not in self._shapes:
-            self._shapes[key] = Shape.of(view, load_columns(columns))
+            self._shapes[key] = Shape.of(view, load_columns(columns), unique_ids=self._unique_ids)
         return self._shapes[key]
 
     def _reader(self, service: FeatureService, schema: pl.Schema, reader: OnlineReader) -> ServiceReader:
@@ -292,13 +296,16 @@ class Online:
 
 
 def _reach(view: FeatureView) -> int | None:
-    """How far back a question looks; None for all of the past. A state view needs a key's newest row only."""
+    """How far back a question looks; None for all of the past. A state view needs a key's newest row only.
+
+    Of a change log it is the newest that is still live, which may be any.
+    """
     if not view.is_windowed:
-        return view.ttl_micros
+        return None if view.source.changes is not None and not view.ttl_micros else view.ttl_micros
     reach = 0
     for aggregate in view.aggregates:
         for window in aggregate.windows:
-            if window.size is None:
+            if window.reach is None:
                 return None
-            reach = max(reach, window.size + window.offset + 2 * window.hop)
+            reach = max(reach, window.reach)
     return reach + view.source.delay_micros

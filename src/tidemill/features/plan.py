@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from tidemill.core.errors import InvalidArgument
+from tidemill.core.errors import InvalidArgument, unknown
 from tidemill.core.schema import Column
 from tidemill.core.specs.features import FeatureService, FeatureView, OnDemand, ViewUse
 from tidemill.core.specs.sources import SYSTEM_COLUMNS, Source
@@ -107,6 +107,7 @@ def plan_use(use: ViewUse, rows: ViewRows) -> UsePlan:
 
     Raises:
         InvalidArgument: An aggregate does not fit its column's type, or two features have one name.
+        NotFound: A column to look up is not there.
     """
     types: dict[str, pl.DataType] = {}
     for feature, dtype in _features(use.view, rows):
@@ -115,14 +116,18 @@ def plan_use(use: ViewUse, rows: ViewRows) -> UsePlan:
                 f"feature view {use.view.name!r} has two features {feature!r}", hint="Give one a name="
             )
         types[feature] = dtype
-    return UsePlan(use, rows, {feature: use.full_name(feature) for feature in types}, types)
+    wanted = use.only or tuple(types)
+    for feature in wanted:
+        if feature not in types:
+            raise unknown(f"column to look up in {use.view.name!r}", feature, types)
+    return UsePlan(use, rows, {feature: use.full_name(feature) for feature in wanted}, types)
 
 
 def _features(view: FeatureView, rows: ViewRows) -> Iterator[tuple[str, pl.DataType]]:
     if not view.is_windowed:
         yield from ((name, rows.schema[name]) for name in rows.inputs)
     for aggregate in view.aggregates:
-        dtype = result_type(aggregate, rows.schema[aggregate.column])
+        dtype = result_type(aggregate, rows.schema[aggregate.input])
         yield from ((feature, dtype) for feature, _ in aggregate.features())
 
 
@@ -153,7 +158,7 @@ def on_demand_features(out: Sequence[str], given: Sequence[str], time: str) -> l
 
 def plan_service(
     service: FeatureService, schema_of: SchemaOf, spine: pl.Schema, time: str, *,
-    rows_of: Callable[[FeatureView], ViewRows] | None = None,
+    rows_of: Callable[[FeatureView], ViewRows] | None = None, unique_ids: bool = False,
 ) -> ServicePlan:  # fmt: skip
     """Resolve a service for the rows of a spine.
 
@@ -163,13 +168,14 @@ def plan_service(
         spine: The columns of the rows the features are for.
         time: Their time column.
         rows_of: View rows resolved before; resolved anew when absent.
+        unique_ids: Whether no id comes twice in a source's rows.
 
     Raises:
         InvalidArgument: Two features share a name, a feature hides a column of the spine, a key has another type, or an
             aggregate does not fit its column.
         NotFound: A key, or a column, is missing.
     """
-    resolve = rows_of or (lambda view: view_rows(view, schema_of(view.source)))
+    resolve = rows_of or (lambda view: view_rows(view, schema_of(view.source), unique_ids=unique_ids))
     parts = tuple(
         plan_on_demand(part, spine, time)
         if isinstance(part, OnDemand)

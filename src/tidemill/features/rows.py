@@ -8,12 +8,19 @@ from dataclasses import dataclass
 import polars as pl
 from polars.testing import assert_frame_equal
 
-from tidemill.core.errors import InvalidArgument, unknown
+from tidemill.core.errors import InvalidArgument, InvalidData, unknown
+from tidemill.core.specs.changes import ADDS, REMOVES, Changes
 from tidemill.core.specs.checks import Check
 from tidemill.core.specs.features import FeatureView
 from tidemill.core.specs.sources import SYSTEM_COLUMNS
+from tidemill.core.times import to_micros
 from tidemill.data.quality import failing
+from tidemill.features.inputs import check_inputs, with_inputs
+from tidemill.features.kernel.changes import ADDED
 from tidemill.features.transforms import call, reads, resolved, trace
+
+ALWAYS = to_micros("0001-01-01")
+"""The event time of reference data, microseconds: before any moment that is asked for, and a time to every store."""
 
 SAMPLE_ROWS = 64
 """How many rows a transform is tried on, one by one, before it is applied."""
@@ -26,11 +33,12 @@ class ViewRows:
     Args:
         view: The view.
         source: The columns of the source's table, system columns included.
-        schema: The columns the transform returns.
+        schema: The columns the transform returns, and the inputs of aggregates over some of the rows.
         inputs: The columns the view needs of the transform: its features, or the inputs of its aggregates.
         carried: Keys, times and id taken from the source's row, by position.
         kept: Keys, times and id taken from the transform's output.
         reads: The columns of the source that all this needs.
+        unique_ids: Whether no id comes twice in the source's rows, so that nothing has to look for repeated events.
     """
 
     view: FeatureView
@@ -40,6 +48,7 @@ class ViewRows:
     carried: tuple[str, ...]
     kept: tuple[str, ...]
     reads: tuple[str, ...]
+    unique_ids: bool = False
 
     @property
     def key_types(self) -> dict[str, pl.DataType]:
@@ -48,8 +57,16 @@ class ViewRows:
 
     @property
     def event_id(self) -> tuple[str, ...]:
-        """Columns that name an event, so that a repeated one counts once; empty for a view without aggregates."""
-        return self.view.source.id_columns if self.view.is_windowed else ()
+        """Columns that name an event, where a repeated one must count once (R11).
+
+        Those of a change log name a change, which its images share.
+        """
+        return _event_id(self.view, self.unique_ids)
+
+    @property
+    def changes(self) -> Changes | None:
+        """How the rows tell of changes, for a change log."""
+        return self.view.source.changes
 
     def derive(self, rows: pl.LazyFrame) -> tuple[pl.DataFrame, Mapping[str, int]]:
         """The view's rows.
@@ -58,29 +75,47 @@ class ViewRows:
             rows: Rows of the source's table, system columns included.
 
         Returns:
-            Keys, `event_ts`, `created_ts`, `ingest_seq`, event id and inputs of each row that passes the view's checks; and
-            how many rows failed each check.
+            Keys, `event_ts`, `created_ts`, `ingest_seq`, event id and inputs of each row that passes the view's checks, and
+            `ADDED` for a change log; and how many rows failed each check.
 
         Raises:
             UserCodeError: The transform raised.
             InvalidArgument: The transform returned more or fewer rows than it was given.
+            InvalidData: A row of a change log neither adds nor removes.
         """
         base = rows.select(self.reads).collect()
+        if self.view.source.time is None:
+            base = base.with_columns(event_ts=pl.lit(ALWAYS, pl.Int64).cast(base.schema["event_ts"]))
         base, failed = self._checked(base)
         absent = [pl.lit(None, dtype).alias(name) for name, dtype in self.source.items() if name not in base.columns]
         whole = base.lazy().with_columns(absent).select(self.source.names())
-        out = call(self.view, whole, _what(self.view), self.source)
+        out = call(with_inputs(self.view), whole, _what(self.view), self.source)
         wanted = list(dict.fromkeys([*self.kept, *self.inputs]))
         taken: pl.DataFrame = resolved(lambda: out.select(wanted).collect(), _what(self.view), self.source)
         if not self.carried:
-            return taken, failed
+            return self._marked(taken, taken), failed
         if taken.height != base.height:
             raise InvalidArgument(
                 f"{_what(self.view)} made {taken.height} rows of {base.height}",
                 expected="one row out for each row in",
                 hint="Use aggregates=[...] to combine rows",
             )
-        return base.select(name for name in self.carried if name not in wanted).hstack(taken), failed
+        whole_rows = base.select(name for name in self.carried if name not in wanted).hstack(taken)
+        return self._marked(whole_rows, base), failed
+
+    def _marked(self, frame: pl.DataFrame, base: pl.DataFrame) -> pl.DataFrame:
+        """The rows of a change log with what each does."""
+        if self.changes is None:
+            return frame
+        op = base[self.changes.op].cast(pl.String)
+        wrong = op.filter(~op.is_in([ADDS, REMOVES]).fill_null(False))
+        if len(wrong):
+            raise InvalidData(
+                f"column {self.changes.op!r} of change log {self.view.source.name!r} holds {wrong[0]!r}",
+                expected=f"{ADDS!r} or {REMOVES!r} in its table, as ingest writes them",
+            )
+        kept = frame if self.changes.op in self.inputs else frame.drop(self.changes.op, strict=False)
+        return kept.with_columns((op == ADDS).alias(ADDED))
 
     def _checked(self, base: pl.DataFrame) -> tuple[pl.DataFrame, Mapping[str, int]]:
         if not self.view.checks:
@@ -91,12 +126,13 @@ class ViewRows:
         return base.filter(~found.select(pl.any_horizontal(pl.all())).to_series()), failed
 
 
-def view_rows(view: FeatureView, source: pl.Schema) -> ViewRows:
+def view_rows(view: FeatureView, source: pl.Schema, *, unique_ids: bool = False) -> ViewRows:
     """Work out how a view's rows come out of its source, without reading any.
 
     Args:
         view: The view.
         source: The columns of the source's table, system columns included.
+        unique_ids: Whether no id comes twice in the source's rows.
 
     Raises:
         InvalidArgument: A key is missing, or the transform goes not row by row and does not keep keys and times.
@@ -105,19 +141,38 @@ def view_rows(view: FeatureView, source: pl.Schema) -> ViewRows:
     """
     traced = trace(view, source, _what(view))
     _check_columns(view, source, traced.schema)
-    needed = [*view.key_columns, *SYSTEM_COLUMNS, *(view.source.id_columns if view.is_windowed else ())]
+    op = () if view.source.changes is None else (view.source.changes.op,)
+    _check_op(view, source)
+    needed = [*view.key_columns, *SYSTEM_COLUMNS, *_event_id(view, unique_ids), *op]
     if traced.row_wise:
-        # A key the transform made or changed is meant; the times are the row's own.
-        kept = tuple(name for name in needed if name in traced.schema and name not in SYSTEM_COLUMNS)
+        # A key the transform made or changed is meant; the times, and what a change does, are the row's own.
+        kept = tuple(name for name in needed if name in traced.schema and name not in (*SYSTEM_COLUMNS, *op))
         carried = tuple(dict.fromkeys(name for name in needed if name not in kept))
     else:
         kept, carried = tuple(dict.fromkeys(needed)), ()
         _check_kept(view, kept, traced.schema)
     inputs = _inputs(view, traced.schema)
-    read = reads(view, source, list(dict.fromkeys([*kept, *inputs])), _what(view))
+    whole = with_inputs(view)
+    schema = traced.schema if whole is view else trace(whole, source, _what(view)).schema
+    read = reads(whole, source, list(dict.fromkeys([*kept, *inputs])), _what(view))
     checked = [name for check in view.checks for name in _checked_columns(check)]
     asked = {*read, *carried, *checked}
-    return ViewRows(view, source, traced.schema, inputs, carried, kept, tuple(n for n in source.names() if n in asked))
+    used = tuple(name for name in source.names() if name in asked)
+    return ViewRows(view, source, schema, inputs, carried, kept, used, unique_ids)
+
+
+def _event_id(view: FeatureView, unique_ids: bool) -> tuple[str, ...]:
+    # A state view answers with the newest report of an event anyway.
+    named = view.is_windowed and view.source.changes is None and not unique_ids
+    return view.source.id_columns if named else ()
+
+
+def _check_op(view: FeatureView, source: pl.Schema) -> None:
+    changes = view.source.changes
+    if changes is not None and changes.op not in source:
+        raise unknown(
+            f"column of change log {view.source.name!r} that says what a change is", changes.op, source.names()
+        )
 
 
 def _what(view: FeatureView) -> str:
@@ -128,9 +183,7 @@ def _check_columns(view: FeatureView, source: pl.Schema, schema: pl.Schema) -> N
     for key in view.key_columns:
         if key not in schema and key not in source:
             raise unknown(f"key of feature view {view.name!r} in source {view.source.name!r}", key, source.names())
-    for aggregate in view.aggregates:
-        if aggregate.column not in schema:
-            raise unknown(f"column to aggregate in feature view {view.name!r}", aggregate.column, schema.names())
+    check_inputs(view, schema)
     for check in view.checks:
         if check.rule == "unique":
             raise InvalidArgument(f"{check.label} is not a check of single rows", hint="Put it on the source")
@@ -155,9 +208,11 @@ def _check_kept(view: FeatureView, kept: tuple[str, ...], schema: pl.Schema) -> 
 
 def _inputs(view: FeatureView, schema: pl.Schema) -> tuple[str, ...]:
     if view.is_windowed:
-        return tuple(dict.fromkeys(aggregate.column for aggregate in view.aggregates))
+        return tuple(dict.fromkeys(aggregate.input for aggregate in view.aggregates))
     source = view.source
     hidden = {*view.key_columns, source.time, source.created, *source.id_columns, *SYSTEM_COLUMNS}
+    if source.changes is not None:
+        hidden.add(source.changes.op)
     features = tuple(name for name in schema.names() if name not in hidden)
     if not features:
         raise InvalidArgument(f"feature view {view.name!r} has no feature", expected="columns besides keys and times")

@@ -1,4 +1,4 @@
-"""Features: training sets, offline and online look-up, materialization and the catalog, each once."""
+"""Features: training sets, offline and online look-up, materialization, consistency and the catalog, each once."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tidemill.core.errors import NotReady
+from tidemill.core.errors import InvalidArgument, NotReady
+from tidemill.core.protocols import VectorLog
 from tidemill.core.schema import Column
 from tidemill.core.scope import Scope
 from tidemill.core.specs.definition import Definitions
 from tidemill.core.specs.features import FeatureService, FeatureView, Label
 from tidemill.core.specs.sources import Source
-from tidemill.core.times import Time
-from tidemill.features.catalog import Catalog, ServiceInfo, ViewInfo
+from tidemill.core.times import Duration, Time, format_time, parse_duration
+from tidemill.features.catalog import Catalog, Resolved, ServiceInfo, ViewInfo
+from tidemill.features.consistency import Consistency, Verification, merged
 from tidemill.features.offline import offline_features
 from tidemill.features.online import Freshness, Materialized, Online
 from tidemill.features.request import checked, conform, timed
@@ -33,13 +35,15 @@ class Features:
         online: The online side.
         save: Keeps a frame as a dataset.
         counted: Told of each training set what became of its rows.
+        log: The feature vectors that were served.
     """
 
     def __init__(
         self, *, scope: Scope, definitions: Definitions, reader: SourceReader, online: Online, save: Save,
-        counted: Callable[[Counts], None] | None = None,
+        counted: Callable[[Counts], None] | None = None, log: VectorLog | None = None,
     ) -> None:  # fmt: skip
         self._scope = scope
+        self._log = log
         self._definitions = definitions
         self._reader = reader
         self._online = online
@@ -61,7 +65,9 @@ class Features:
         self, service: FeatureService | str, spine: pl.DataFrame, time: str, *, known_at: bool = False
     ) -> pl.DataFrame:
         """The features for each row of a frame, as of its time; see `offline_features`."""
-        return offline_features(self._service(service), spine, time, self._reader.newest, known_at)
+        return offline_features(
+            self._service(service), spine, time, self._reader.newest, known_at, self._reader.unique_ids
+        )
 
     # -- online ------------------------------------------------------------------------------------
 
@@ -114,12 +120,15 @@ class Features:
         Raises:
             NotReady: No source has rows yet that would tell their types.
         """
+        return self._resolved(service).request
+
+    def _resolved(self, service: FeatureService) -> Resolved:
         found = self._catalog.resolve(service)
         if found is None:
             raise NotReady(
                 f"the sources of feature service {service.name!r} have no rows yet", hint="Run: tidemill ingest"
             )
-        return found.request
+        return found
 
     def materialize(self, view: FeatureView | str | None = None) -> list[Materialized]:
         """Bring the online store up to the tables, for one view or all of those that services use."""
@@ -137,6 +146,41 @@ class Features:
         """How far the online store is, for each view that a service uses."""
         return self._online.freshness(self._served())
 
+    # -- consistency -------------------------------------------------------------------------------
+
+    def verify(
+        self, service: FeatureService | str, since: int, until: int | None = None, *, sample: float = 1.0,
+        lag: Duration = "1m",
+    ) -> Verification:  # fmt: skip
+        """Compute logged online vectors again, and tell late data from defects; see `tidemill.features.consistency`.
+
+        Args:
+            service: The service.
+            since: Vectors of requests received from then on, microseconds.
+            until: And before that; up to now when absent.
+            sample: Verify only this share of the keys, chosen by their hash: of each key all vectors or none.
+            lag: How long a row may take from being known to being online. A difference that a row explains which was
+                known no longer than that before the request is late data.
+
+        Raises:
+            NotFound: No endpoint enriches with the service.
+            NotReady: Its sources have no rows yet.
+            InvalidArgument: The sample is no share, or the time is empty.
+        """
+        asked, end = self._service(service), self._scope.now() + 1 if until is None else until
+        if since >= end:
+            raise InvalidArgument(f"from {format_time(since)} until {format_time(end)} there is no time",
+                                  expected="since= before until=, and in the past")  # fmt: skip
+        known = self._resolved(asked)
+        logged = () if self._log is None else self._log(asked, since, end)
+        consistency = Consistency(asked, known.request, known.plan.keys, self._reader.newest, parse_duration(lag))
+        features = merged(consistency.check(one, sample) for one in logged if one.rows.height)
+        return Verification(
+            service=asked.name, since=since, until=end, sample=sample, endpoints=tuple(one.endpoint for one in logged),
+            rows=max((feature.rows for feature in features), default=0), skipped=sum(one.skipped for one in logged),
+            features=features,
+        )  # fmt: skip
+
     # -- catalog -----------------------------------------------------------------------------------
 
     def views(self) -> list[ViewInfo]:
@@ -153,7 +197,8 @@ class Features:
 
     def _served(self) -> list[FeatureView]:
         services: list[FeatureService] = list(self._definitions.of_kind("feature_service").values())
-        return list({use.view.name: use.view for service in services for use in service.uses}.values())
+        views = (use.view for service in services for use in service.uses)
+        return list({(view.name, view.key_columns): view for view in views}.values())  # lookups differ in their keys
 
     def _service(self, service: FeatureService | str) -> FeatureService:
         if isinstance(service, FeatureService):
@@ -164,5 +209,6 @@ class Features:
     def _view(self, view: FeatureView | str) -> FeatureView:
         if isinstance(view, FeatureView):
             return view
-        found: FeatureView = self._definitions.get("feature_view", view)
+        looked_up = [served for served in self._served() if served.name == view and served.source.time is None]
+        found: FeatureView = looked_up[0] if looked_up else self._definitions.get("feature_view", view)
         return found

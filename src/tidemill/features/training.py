@@ -13,6 +13,7 @@ from tidemill.core.errors import InvalidArgument, NotReady
 from tidemill.core.ids import digest_text
 from tidemill.core.schema import Column
 from tidemill.core.specs.features import FeatureService, FeatureView, Label
+from tidemill.core.specs.preparation import Recipe
 from tidemill.core.specs.sources import SYSTEM_COLUMNS, Source
 from tidemill.core.times import Now, Time, to_micros
 from tidemill.features.labels import LABEL, with_labels
@@ -30,7 +31,7 @@ class Save(Protocol):
     def __call__(
         self, frame: pl.DataFrame, *, name: str, features: Sequence[Column], label: Column | None, id: Sequence[str],
         time: str, keys: Sequence[str], request: Sequence[Column], tables: Mapping[str, int], plan: str,
-        availability: str, service: str | None, label_name: str | None, until: int,
+        availability: str, service: str | None, label_name: str | None, until: int, prepare: Recipe,
     ) -> Dataset: ...  # fmt: skip
 
 
@@ -48,11 +49,13 @@ class SourceReader:
         scan: The rows of a version; None means the newest.
         version: The newest version; None before anything was ingested.
         watermark: The latest event time, microseconds; None before anything was ingested.
+        unique_ids: Whether no id comes twice in a source's rows.
     """
 
     scan: Scan
     version: Callable[[Source], int | None]
     watermark: Callable[[Source], int | None]
+    unique_ids: bool = False
 
     def newest(self, source: Source) -> pl.LazyFrame:
         """The rows of the newest version."""
@@ -114,7 +117,10 @@ class TrainingSets:
         pinned = _Pinned(self._reader, service, spine, label)
         rows, counts = _spine_rows(pinned, spine, label, end, None if since is None else _moment(since))
         own = pl.Schema({n: t for n, t in rows.schema.items() if n not in (LABEL, *SYSTEM_COLUMNS)})
-        plan = plan_service(service, lambda source: pinned.read(source).collect_schema(), own, str(spine.time))
+        plan = plan_service(
+            service, lambda source: pinned.read(source).collect_schema(), own, str(spine.time),
+            unique_ids=self._reader.unique_ids,
+        )  # fmt: skip
         frame = planned_features(
             plan,
             rows,
@@ -135,6 +141,7 @@ class TrainingSets:
             label=None if label is None else describe_column(label.name, shown.schema[label.name]),
             id=spine.id_columns, time=str(spine.time), keys=tuple(plan.keys), request=request, tables=pinned.tables(),
             plan=plan_digest(service, spine, known_at), availability=_availability(service, known_at), until=end,
+            prepare=service.prepare,
         )  # fmt: skip
 
     def _until(self, spine: Source, until: Time) -> int:
@@ -184,7 +191,7 @@ def _spine_rows(
 
 
 def _availability(service: FeatureService, known_at: bool) -> str:
-    modes = {known_at or use.view.known_at for use in service.uses}
+    modes = {known_at or use.view.is_as_known for use in service.uses}
     return "mixed" if len(modes) == 2 else "known" if True in modes else "event"
 
 
@@ -228,6 +235,10 @@ def plan_digest(service: FeatureService, spine: Source, known_at: bool) -> str:
 def _check_spine(spine: Source, label: Label | None) -> None:
     if spine.time is None:
         raise InvalidArgument(f"source {spine.name!r} has no time", hint="A spine needs tm.Source(..., time=...)")
+    if spine.changes is not None:
+        raise InvalidArgument(
+            f"source {spine.name!r} is a change log", expected="a spine with one row for each moment to predict for"
+        )
     if label is not None and not spine.id_columns:
         raise InvalidArgument(
             f"source {spine.name!r} has no id", hint="Labels are joined by id: tm.Source(..., id=...)"

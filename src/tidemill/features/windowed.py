@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from tidemill.core.errors import InvalidData
-from tidemill.core.specs.aggregates import Aggregate, Window
+from tidemill.core.specs.aggregates import Aggregate
+from tidemill.core.specs.windows import AnyWindow, Window
 from tidemill.features.encoding import FixedCodec, VariableCodec, column_of
 from tidemill.features.kernel import ranges
 from tidemill.features.kernel.aggregates import evaluate
 from tidemill.features.kernel.timeline import Ints, shifted
-from tidemill.features.kernel.windows import Bounds, window_times
+from tidemill.features.kernel.windows import Bounds, Moments, window_times
 from tidemill.stores.online.protocol import Block
 
 Mask = NDArray[np.bool_]
@@ -54,12 +55,11 @@ class WindowTimes:
         delay: How long after its event a row becomes available, microseconds.
     """
 
-    def __init__(self, windows: Sequence[Window], delay: int) -> None:
+    def __init__(self, windows: Sequence[AnyWindow], delay: int) -> None:
         self._windows, self._delay = windows, delay
-        self._plain = not delay and all(w.mode == "exact" and w.size is not None and w.size < _SAFE and w.offset < _SAFE
-                                        for w in windows)  # fmt: skip
-        self._offsets = np.array([[window.offset if self._plain else 0] for window in windows], np.int64)
-        self._sizes = np.array([[window.size if self._plain else 0] for window in windows], np.int64)
+        plain = [(window.offset, window.size) for window in windows if _is_plain(window)]
+        self._plain = not delay and len(plain) == len(windows)
+        self._offsets, self._sizes = np.array(plain if self._plain else [], np.int64).reshape(-1, 2, 1).swapaxes(0, 1)
 
     def __call__(self, t: Ints) -> tuple[Ints, Ints]:
         """Start and end of each window (rows) for each moment (columns), event times only that were available then."""
@@ -69,7 +69,13 @@ class WindowTimes:
         return _careful_times(self._windows, t, self._delay)
 
 
-def _careful_times(windows: Sequence[Window], t: Ints, delay: int) -> tuple[Ints, Ints]:
+def _is_plain(window: AnyWindow) -> TypeGuard[Window]:
+    if not isinstance(window, Window) or window.size is None:
+        return False
+    return window.mode == "exact" and window.size < _SAFE and window.offset < _SAFE
+
+
+def _careful_times(windows: Sequence[AnyWindow], t: Ints, delay: int) -> tuple[Ints, Ints]:
     starts, ends = np.empty((2, len(windows), len(t)), np.int64)
     for place, window in enumerate(windows):
         starts[place], ends[place] = window_times(window, t)
@@ -125,15 +131,20 @@ class Evaluator:
         self._steps: dict[str, list[tuple[str, list[tuple[str, int]]]]] = {}
         for aggregate in fast:
             features = [(feature, self.windows.index(window)) for feature, window in aggregate.features()]
-            self._steps.setdefault(aggregate.column, []).append((aggregate.operation, features))
+            self._steps.setdefault(aggregate.input, []).append((aggregate.operation, features))
 
     def _is_fast(self, aggregate: Aggregate) -> bool:
-        dtype = self._codec.schema[aggregate.column]
+        dtype = self._codec.schema[aggregate.input]
         number = dtype.is_float() or dtype == pl.Boolean or (dtype.is_integer() and dtype != pl.UInt64)
         return isinstance(self._codec, FixedCodec) and number and aggregate.operation in FAST
 
-    def __call__(self, rows: Rows) -> dict[str, Column | pl.Series]:
-        """The features, in no particular order."""
+    def __call__(self, rows: Rows, t: Ints) -> dict[str, Column | pl.Series]:
+        """The features, in no particular order.
+
+        Args:
+            rows: The rows.
+            t: The moment of each question.
+        """
         results: dict[str, Column | pl.Series] = {}
         for name, operations in self._steps.items():
             values = Numbers.of(self._codec, rows, self._places[name])  # type: ignore[arg-type]
@@ -142,13 +153,13 @@ class Evaluator:
                 for feature, window in features:
                     results[feature] = found.at(window)
         if self._slow:
-            results |= self._kernel(rows)
+            results |= self._kernel(rows, t)
         return results
 
-    def _kernel(self, rows: Rows) -> dict[str, pl.Series]:
-        columns = {a.column: self._series(rows.block, a.column) for a in self._slow}
+    def _kernel(self, rows: Rows, t: Ints) -> dict[str, pl.Series]:
+        columns = {name: self._series(rows.block, name) for name in dict.fromkeys(a.input for a in self._slow)}
         bounds = {w: Bounds(rows.starts[i], rows.ends[i]) for i, w in enumerate(self.windows)}
-        return evaluate(self._slow, columns, bounds)
+        return evaluate(self._slow, columns, bounds, Moments.of(self._slow, rows.block.words[:, 0], t))
 
     def _series(self, block: Block, name: str) -> pl.Series:
         dtype, index = self._codec.schema[name], self._places[name]

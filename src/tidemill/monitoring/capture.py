@@ -95,6 +95,11 @@ class Captures:
         rows = self._scan(endpoint).filter(pl.col(TIME).is_between(first, last, closed="left")).collect()
         return _reunited(rows).sort(TIME, ROW_ID, "received_at", "request_id")
 
+    def received(self, endpoint: str, start: int, end: int) -> pl.DataFrame:
+        """The rows of requests received in [start, end), microseconds, in the order of `read`, as far as in the table."""
+        rows = self._scan(endpoint).filter(pl.col("received_at").is_between(start, end, closed="left")).collect()
+        return _reunited(rows).sort(TIME, ROW_ID, "received_at", "request_id")
+
     def times(self, endpoint: str, where: pl.Expr) -> pl.Series:
         """The prediction times of the rows that fulfil a condition on `row_id`, `prediction_time` or `received_at`."""
         return self._scan(endpoint).filter(where).select(TIME).collect()[TIME]

@@ -10,6 +10,7 @@ import polars as pl
 
 from tidemill.core.errors import InvalidArgument, UserCodeError
 from tidemill.core.schema import Column, Signature, names
+from tidemill.data.preparation.preparation import Preparation
 from tidemill.tracking.columns import columns_of, logical_type, model_frame
 from tidemill.tracking.dataset import Dataset
 
@@ -26,11 +27,13 @@ class PredictingModel:
     Args:
         model: The object.
         signature: What it takes and gives.
+        preparation: What was learned to prepare its inputs, if anything is done to them.
     """
 
-    def __init__(self, model: Any, signature: Signature) -> None:
+    def __init__(self, model: Any, signature: Signature, preparation: Preparation | None = None) -> None:
         self._model = model
         self._signature = signature
+        self._preparation = preparation
         self._schema = output_schema(signature)
         self._classes = classes_of(model)
         self._plain_arrays = not hasattr(model, "feature_names_in_") and hasattr(model, "n_features_in_")
@@ -48,7 +51,7 @@ class PredictingModel:
             InvalidArgument: An input is missing or of another type.
             UserCodeError: The model itself failed; its error is chained.
         """
-        inputs = model_frame(rows, self._signature.inputs)
+        inputs = self._inputs(rows)
         if inputs.is_empty():
             return pl.DataFrame(schema=self._schema)
         taken = inputs.to_numpy() if self._plain_arrays else inputs
@@ -56,6 +59,11 @@ class PredictingModel:
             return self._answer(taken)
         except Exception as error:
             raise UserCodeError(f"the model failed on {rows.height} rows: {error}") from error
+
+    def _inputs(self, rows: pl.DataFrame) -> pl.DataFrame:
+        if self._preparation is None:
+            return model_frame(rows, self._signature.inputs)
+        return model_frame(self._preparation.apply(rows), self._signature.prepared)
 
     def _answer(self, inputs: Any) -> pl.DataFrame:
         if self._classes is None:
@@ -105,12 +113,16 @@ def signature_of(model: Any, dataset: Dataset) -> Signature:
     m = dataset.manifest
     if m.label is None:
         raise InvalidArgument(f"{dataset!r} has no label", expected="the dataset the model was fitted on")
+    fitted = dataset.preparation
+    seen = _inputs(model, dataset, m.features if fitted is None else fitted.columns)
     return Signature(
-        inputs=_inputs(model, dataset),
+        inputs=seen if fitted is None else fitted.inputs,
         outputs=_outputs(model, m.label),
         request=_request(dataset),
         time=m.time,
         id=m.id,
+        preparation=None if fitted is None else fitted.digest,
+        prepared=() if fitted is None else seen,
     )
 
 
@@ -121,8 +133,7 @@ def _request(dataset: Dataset) -> tuple[Column, ...]:
     return (*columns_of(dataset.frame, own, categories=False), *dataset.manifest.request)
 
 
-def _inputs(model: Any, dataset: Dataset) -> tuple[Column, ...]:
-    features = dataset.manifest.features
+def _inputs(model: Any, dataset: Dataset, features: tuple[Column, ...]) -> tuple[Column, ...]:
     by_name = {column.name: column for column in features}
     if (fitted := getattr(model, "feature_names_in_", None)) is not None:
         missing = [str(name) for name in fitted if name not in by_name]

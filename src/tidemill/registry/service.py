@@ -18,6 +18,7 @@ from tidemill.core.records.runs import Link
 from tidemill.core.schema import Signature
 from tidemill.core.scope import Scope
 from tidemill.core.uris import ModelUri
+from tidemill.data.preparation.preparation import Preparation, decode_preparation
 from tidemill.registry.examples import first_difference, pack_example, unpack_example
 from tidemill.registry.formats import format_for, get_format
 from tidemill.registry.models import PredictingModel, signature_of
@@ -75,12 +76,14 @@ class Registry:
         """
         check_name(name, "name of a model")
         chosen = format_for(model, trust=trust)
-        signature = signature_of(model, dataset)
+        signature, fitted = signature_of(model, dataset), dataset.preparation
         data = chosen.dump(model)
         rows = dataset.head(PARITY_ROWS) if examples is None else examples
         example = _checked_example(
-            PredictingModel(model, signature), PredictingModel(chosen.load(data), signature), rows
+            PredictingModel(model, signature, fitted), PredictingModel(chosen.load(data), signature, fitted), rows
         )
+        if fitted is not None:
+            self._artifacts.put(fitted.encode())
         last = dataset.manifest.last if trained_until is None else trained_until
         version = ModelVersion(
             **self._scope.stamp(), model=name, version=0, run_id=run_id, format=chosen.name,
@@ -256,7 +259,17 @@ class Registry:
             raise PermissionDenied(f"models:/{ref.name}/{ref.version} is kept as {chosen.name} of unknown origin",
                                    hint="Register it here with trust=True")  # fmt: skip
         signature = msgspec.convert(version.signature, Signature)
-        return PredictingModel(chosen.load(self._artifacts.get(version.artifact)), signature)
+        return PredictingModel(chosen.load(self._artifacts.get(version.artifact)), signature, self.preparation(version))
+
+    def preparation(self, version: ModelVersion) -> Preparation | None:
+        """What a version learned to prepare its inputs; None when it takes them as they are.
+
+        Raises:
+            NotFound: What it learned is no longer there.
+            InvalidData: It was changed or cannot be read.
+        """
+        digest = version.signature.get("preparation")
+        return None if digest is None else decode_preparation(self._artifacts.get(digest))
 
     def example(self, ref: ModelRef) -> tuple[pl.DataFrame, pl.DataFrame] | None:
         """Stored input rows and the answers given at registration; None when there are none."""
@@ -285,7 +298,7 @@ def _checked_example(model: PredictingModel, reloaded: PredictingModel, rows: pl
 
 
 def _needs(version: ModelVersion) -> list[str]:
-    digests = (version.artifact, version.profile, version.example)
+    digests = (version.artifact, version.profile, version.example, version.signature.get("preparation"))
     return [f"artifact/{digest}" for digest in digests if digest is not None]
 
 

@@ -10,7 +10,7 @@ import polars as pl
 
 from tidemill.core.errors import InvalidArgument, InvalidData, TidemillError, UserCodeError
 from tidemill.core.ids import new_id
-from tidemill.core.protocols import FeatureReader, LoadedModel, ModelRef, ModelSource
+from tidemill.core.protocols import REPLACED, FeatureReader, LoadedModel, ModelRef, ModelSource
 from tidemill.core.schema import Column, Signature, names
 from tidemill.core.scope import Scope
 from tidemill.core.specs.serving import Apply, Enrich, Graph
@@ -32,6 +32,8 @@ class Predicted:
     """The model's own answers."""
     answers: pl.DataFrame
     """What the caller gets: the outputs after the graph's last step."""
+    enriched: Sequence[tuple[pl.DataFrame, pl.DataFrame]] = ()
+    """The rows before and after each enrichment."""
 
 
 class Generation:
@@ -92,17 +94,26 @@ class Generation:
             UserCodeError: The model or a function of the graph raised.
         """
         rows = self._identified(request, now)
+        enriched: list[tuple[pl.DataFrame, pl.DataFrame]] = []
         for step in self._graph.steps:
             if isinstance(step, Enrich):
-                rows = self._features.enrich(step.service, rows, now)
+                before, rows = rows, self._features.enrich(step.service, rows, now)
+                enriched.append((before, rows))
             elif isinstance(step, Apply) and step.role == "transform":
                 rows = _apply(step, rows)
         outputs = self._model.predict(rows)
-        return Predicted(rows, outputs, self._finished(outputs))
+        return Predicted(rows, outputs, self._finished(outputs), enriched)
 
     def _identified(self, request: pl.DataFrame, now: int) -> pl.DataFrame:
         ids, times = self._row_ids(request), self._times(request, now)
-        return request.with_columns(ids, times)
+        return request.with_columns(ids, times, *self._own_time(request, times))
+
+    def _own_time(self, request: pl.DataFrame, times: pl.Series) -> list[pl.Series]:
+        # Where a row has no time the clock is meant, for features made of the time as much as for those looked up by it.
+        time = self.signature.time
+        if time is None or time not in request.columns or not request.get_column(time).null_count():
+            return []
+        return [times.cast(request.schema[time]).rename(time)]
 
     def _row_ids(self, request: pl.DataFrame) -> pl.Series:
         own = [name for name in self.signature.id if name in request.columns]
@@ -140,9 +151,9 @@ class Generation:
         return outputs
 
     def captured(self, done: Predicted) -> pl.DataFrame:
-        """What is kept of the rows: everything the model saw and said, and what was answered where that differs."""
+        """What is kept of the rows: everything the model saw and said, and what was asked or answered where that differs."""
         version = pl.repeat(self.target.model.version, done.rows.height, dtype=pl.Int64, eager=True)
-        frame = done.rows.hstack(done.outputs).hstack([version.rename("model_version")])
+        frame = done.rows.hstack(done.outputs).hstack([version.rename("model_version"), *_replaced(done)])
         if done.answers is done.outputs:
             return frame
         return frame.hstack([series.rename(f"answered_{series.name}") for series in done.answers])
@@ -253,6 +264,28 @@ def _request_columns(graph: Graph, signature: Signature, features: FeatureReader
         known = names(told)
         told += [column for column in features.request_schema(graph.service) if column.name not in known]
     return told or list(signature.inputs)
+
+
+def _replaced(done: Predicted) -> list[pl.Series]:
+    """What features were asked with and what they were, where a later step changed or dropped it; and which those are."""
+    found: dict[str, pl.Series] = {}
+    for before, after in done.enriched:
+        asked = [column for column in before if not _holds(done.rows, column)]
+        given = [] if after is done.rows else [column for column in after if not _holds(done.rows, column)]
+        for prefix, columns in (("requested_", asked), ("enriched_", given)):
+            for column in columns:
+                found.setdefault(prefix + column.name, column.rename(prefix + column.name))
+    if not found:
+        return []
+    names_of = pl.repeat("\n".join(found), done.rows.height, dtype=pl.String, eager=True)
+    return [names_of.rename(REPLACED), *found.values()]
+
+
+def _holds(rows: pl.DataFrame, column: pl.Series) -> bool:
+    if column.name not in rows.columns:
+        return False
+    there = rows.get_column(column.name)
+    return there.dtype == column.dtype and there.equals(column)
 
 
 def _apply(step: Apply, rows: pl.DataFrame) -> pl.DataFrame:

@@ -78,6 +78,13 @@ class Serving:
             last = self._generations(reader, endpoint, 1)
         return EndpointStatus(endpoint=found, serving=tuple(serving), last=last[0] if last else None)
 
+    def numbers_of(self, graph: Graph) -> list[int]:
+        """The generations that ran exactly this graph, with whatever versions of its models."""
+        where = {"project": self._scope.project, "endpoint": graph.name}
+        with self._metadata.read() as reader:
+            found = reader.find(Generation, where, order=["number"])
+        return [one.number for one in found if one.digest == _digest(graph, one.models)]
+
     def _endpoint(self, reader: Reader, name: str) -> Endpoint:
         found = reader.get(Endpoint, project=self._scope.project, name=name)
         if found is None:
@@ -102,7 +109,7 @@ class Serving:
         self, graph: Graph, models: Mapping[str, int], *, server: str, url: str
     ) -> Generation:  # fmt: skip
         """Record a generation that is about to be tried, under the next number of its endpoint."""
-        digest = digest_text(graph.digest(), *(f"{uri}={version}" for uri, version in sorted(models.items())))
+        digest = _digest(graph, models)
         with self._metadata.write() as writer:
             number = writer.next(f"generation/{self._scope.project}/{graph.name}")
             staged = Generation(**self._scope.stamp(), endpoint=graph.name, number=number, models=dict(models),
@@ -149,3 +156,7 @@ class Serving:
         body = {"number": generation.number, "state": state, "models": generation.models, "detail": reason}
         subject = f"endpoint/{generation.endpoint}"
         writer.emit(Event(**self._scope.stamp(), kind="generation.changed", subject=subject, body=body))
+
+
+def _digest(graph: Graph, models: Mapping[str, int]) -> str:
+    return digest_text(graph.digest(), *(f"{uri}={version}" for uri, version in sorted(models.items())))

@@ -171,7 +171,7 @@ class ConsumerSuite:
         assert sum(consumer.lag().values()) == 0
 
     @settings(
-        max_examples=12,
+        max_examples=8,
         deadline=None,
         suppress_health_check=[HealthCheck.differing_executors, HealthCheck.function_scoped_fixture],
     )
@@ -220,6 +220,28 @@ class ReplayingSuite(ConsumerSuite):
         assert consumer.poll(10, timeout=0.0) == []
         producer.send([b"new"])
         assert payloads(poll_until(consumer, 1)) == [b"new"]
+
+    def test_a_checkpoint_that_cannot_be_read_stops_nothing_for_ever(
+        self, consumer: Consumer, producer: Producer
+    ) -> None:
+        producer.send(numbered(0, 5))
+        asked: list[str] = []
+
+        def checkpoint(partition: str) -> None:
+            asked.append(partition)
+            if len(asked) < 3:
+                raise KeyError("the database is away")
+
+        consumer.seek(checkpoint)
+        with pytest.raises(KeyError, match="the database is away"):
+            poll_until(consumer, 1)
+        while True:
+            try:
+                assert payloads(poll_until(consumer, 5)) == numbered(0, 5)
+            except KeyError:
+                continue
+            break
+        assert len(asked) >= 3
 
     def test_processes_divide_the_partitions(self, divided: Place) -> None:
         """Two readers that keep one checkpoint read everything once; when one leaves, the other goes on for it."""

@@ -24,6 +24,7 @@ from tidemill.core.clock import ManualClock
 from tidemill.core.errors import InvalidArgument
 from tidemill.core.scope import Scope
 from tidemill.core.specs.aggregates import Aggregate, Window
+from tidemill.core.specs.changes import Changes
 from tidemill.core.specs.features import FeatureService, FeatureView, ViewUse
 from tidemill.core.specs.sources import Source
 from tidemill.core.times import to_micros
@@ -32,6 +33,7 @@ from tidemill.features.online import Online
 from tidemill.stores.online.open import open_online
 
 SPINE_TIME = "spine_time"
+KINDS = ("asof", "window", "changelog")
 _UTC = pl.Datetime("us", "UTC")
 _OPERATIONS = {"avg": "mean"}
 _FLOATS = ("mean", "stddev_samp", "stddev_pop", "var_samp", "var_pop")
@@ -80,13 +82,14 @@ def build(case: Mapping[str, Any]) -> Case:
 
 
 def _use(view: Mapping[str, Any], name: str) -> ViewUse:
-    if view["kind"] not in ("asof", "window"):
-        raise InvalidArgument(f"views of kind {view['kind']!r} have no definition yet", known=["asof", "window"])
-    windowed = view["kind"] == "window"
-    event_id = view.get("dedup_key") if windowed else None
+    if view["kind"] not in KINDS:
+        raise InvalidArgument(f"{view['kind']!r} is no kind of view", known=KINDS)
+    windowed = view["kind"] != "asof"
+    event_id = view.get("dedup_key") if view["kind"] == "window" else None
     source = Source(
         f"s_{name}", time=_named(view["event_ts"]), id=None if event_id is None else _named(event_id),
         created=_named(view["known_ts"]) if view.get("known_ts") else None,
+        changes=Changes(_named("op")) if view["kind"] == "changelog" else None,
     )  # fmt: skip
     features = view["features"]
     keys = {_named(column): f"spine_{spine}" for spine, column in view["keys"].items()}
@@ -128,7 +131,8 @@ def _micros(value: Any) -> int | None:
 def _table(rows: Sequence[Mapping[str, Any]], view: Mapping[str, Any]) -> pl.DataFrame:
     known = view.get("known_ts")
     inputs = [feature["col"] for feature in view["features"]]
-    wanted = [*view["keys"].values(), view["event_ts"], *inputs, *filter(None, [known, view.get("dedup_key")])]
+    op = "op" if view["kind"] == "changelog" else None
+    wanted = [*view["keys"].values(), view["event_ts"], *inputs, *filter(None, [known, view.get("dedup_key"), op])]
     columns = {_named(name): _series([row.get(name) for row in rows]) for name in dict.fromkeys(wanted)}
     events = [_micros(row.get(view["event_ts"])) for row in rows]
     created = [_micros(row.get(known)) if known else None for row in rows]

@@ -17,10 +17,12 @@ class Proxy:
         >>> server = socket.create_server(("127.0.0.1", 0))
         >>> proxy = Proxy(server.getsockname())
         >>> client = socket.create_connection(proxy.address)
+        >>> accepted, _ = server.accept()
         >>> proxy.stop()
         >>> client.recv(1)
         b''
-        >>> client.close(); server.close()
+        >>> for one in (client, accepted, server):
+        ...     one.close()
     """
 
     def __init__(self, target: tuple[str, int]) -> None:

@@ -61,6 +61,15 @@ class StreamSuite:
         assert store.read("t", "p", 4) == store.read("t", "p", 99) == store.read("t", "p", 0, 0) == []
         assert store.end("t", "p") == 4
 
+    def test_no_message_is_skipped_among_large_ones(self, store: StreamStore) -> None:
+        large = [bytes([number]) * 40_000 for number in range(24)]
+        for payload in large:
+            store.append("t", "p", [payload])
+        for start in (0, 1, 7, 23):
+            found = store.read("t", "p", start)
+            assert [message.offset for message in found] == list(range(start, 24))
+            assert [message.payload for message in found] == large[start:]
+
     def test_an_append_of_nothing_tells_the_end(self, store: StreamStore) -> None:
         assert store.append("t", "p", []) == 0
         store.append("t", "p", [b"a"])

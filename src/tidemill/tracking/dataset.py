@@ -15,6 +15,7 @@ from tidemill.core.errors import InvalidArgument, InvalidData
 from tidemill.core.ids import check_name, digest_bytes
 from tidemill.core.schema import Column
 from tidemill.core.times import format_time
+from tidemill.data.preparation.preparation import Preparation, fit_preparation
 from tidemill.tracking.columns import columns_of, model_frame, plain, require
 from tidemill.tracking.manifest import DataFile, DatasetManifest
 
@@ -36,6 +37,8 @@ class Dataset:
     digest: str
     """The sha256 of the canonical manifest."""
     _read: Callable[[], pl.DataFrame] = field(repr=False)
+    _learned: Callable[[], Preparation] | None = field(default=None, repr=False)
+    """Gives what its preparation learned; None when that is still to be learned, from these rows."""
 
     @property
     def name(self) -> str:
@@ -48,9 +51,65 @@ class Dataset:
         return self._read()
 
     @cached_property
-    def X(self) -> pl.DataFrame:
-        """The features as a model sees them: strings as Enum of the categories known, the rest plain."""
+    def features(self) -> pl.DataFrame:
+        """The features before they are prepared: strings as Enum of the categories known, the rest plain."""
         return model_frame(self.frame, self.manifest.features)
+
+    @cached_property
+    def preparation(self) -> Preparation | None:
+        """What the feature service's `prepare=` learned; None when the service has none.
+
+        It is learned from the rows of this dataset and from nothing else. A test part has that of the rows fitted on.
+
+        Raises:
+            InvalidData: There is nothing to learn from in some column.
+            InvalidArgument: A preparation does not fit the features.
+        """
+        m = self.manifest
+        if self._learned is not None or not m.prepare:
+            return None if self._learned is None else self._learned()
+        return fit_preparation(m.prepare, self.frame, m.features, time=m.time, label=self._label)
+
+    @cached_property
+    def X(self) -> pl.DataFrame:
+        """The features as a model sees them: prepared, strings as Enum of the categories known, the rest plain."""
+        fitted = self.preparation
+        if fitted is None:
+            return self.features
+        own = self.manifest.prepared_as is None
+        rows = fitted.apply_to_own(self.frame, self._label) if own else fitted.apply(self.frame)
+        return model_frame(rows, fitted.columns)
+
+    @property
+    def _label(self) -> pl.Series | None:
+        label = self.manifest.label
+        return None if label is None else self.frame.get_column(label.name)
+
+    def prepared_as(self, other: Dataset) -> Dataset:
+        """These rows as a model sees them that was fitted on another dataset; in memory only.
+
+        Args:
+            other: The dataset whose rows its preparation is learned from.
+        """
+        if not (self.manifest.prepare or other.manifest.prepare):
+            return self
+        return self.with_preparation(other.preparation, other)
+
+    def with_preparation(self, fitted: Preparation | None, other: Dataset | None = None) -> Dataset:
+        """These rows, known to be prepared by what was learned from them, or from another dataset.
+
+        Args:
+            fitted: What was learned.
+            other: What it was learned from; None: these rows.
+        """
+        source = self if other is None else other
+        facts = {
+            "prepare": source.manifest.prepare,
+            "preparation": None if fitted is None else fitted.digest,
+            "prepared_as": None if fitted is None or other is None else other.digest,
+        }
+        manifest = msgspec.structs.replace(self.manifest, **facts)
+        return Dataset(manifest, manifest.digest(), lambda: self.frame, None if fitted is None else lambda: fitted)
 
     @cached_property
     def y(self) -> NDArray[np.generic]:
@@ -93,6 +152,8 @@ class Dataset:
     def part(self, rows: pl.Series, note: Mapping[str, Any]) -> Dataset:
         """Some of the rows, in memory only: kept nowhere, known by this dataset's digest and the note.
 
+        What prepares them is learned anew from these rows, unless the whole is prepared as another dataset is.
+
         Args:
             rows: Boolean mask, one value per row.
             note: How the rows were chosen; it must tell different choices apart.
@@ -100,9 +161,11 @@ class Dataset:
         frame = self.frame.filter(rows)
         m = self.manifest
         span = _span(frame, m.time) if frame.height else {}
-        manifest = msgspec.structs.replace(m, rows=frame.height, parent=self.digest, split=dict(note), files=(), **span)
-        part = Dataset(manifest, manifest.digest(), lambda: frame)
-        part.__dict__["X"] = self.X.filter(rows)  # the cast to categories is made once for the whole
+        lent = m.prepared_as is not None
+        manifest = msgspec.structs.replace(m, rows=frame.height, parent=self.digest, split=dict(note), files=(),
+                                           preparation=m.preparation if lent else None, **span)  # fmt: skip
+        part = Dataset(manifest, manifest.digest(), lambda: frame, self._learned if lent else None)
+        part.__dict__["features"] = self.features.filter(rows)  # the cast to categories is made once for the whole
         return part
 
     def __len__(self) -> int:
@@ -139,7 +202,7 @@ class Dataset:
             name: What to call it.
             id: Column or columns that identify a row.
             time: Column with the time of each row.
-            facts: Further fields of the manifest: `keys`, `request`, `tables`, `plan`, ...
+            facts: Further fields of the manifest: `keys`, `request`, `prepare`, `tables`, ...
 
         Example:
             >>> rows = pl.DataFrame({"id": [1, 2], "carrier": ["AA", "UA"], "late": [True, False]})
@@ -222,5 +285,5 @@ def inherited(dataset: Dataset) -> dict[str, Any]:
     """What a part of a dataset takes over from the whole, as arguments of `build`."""
     m = dataset.manifest
     kept = ("name", "features", "label", "id", "time", "keys", "request", "tables", "plan", "availability", "service",
-            "label_name", "until")  # fmt: skip
+            "label_name", "until", "prepare")  # fmt: skip
     return {key: getattr(m, key) for key in kept}

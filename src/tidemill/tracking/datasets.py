@@ -13,6 +13,8 @@ from tidemill.core.records.data import DatasetRecord
 from tidemill.core.records.events import Event, Pin
 from tidemill.core.schema import Column
 from tidemill.core.scope import Scope
+from tidemill.core.specs.preparation import Recipe
+from tidemill.data.preparation.preparation import Preparation, decode_preparation
 from tidemill.stores.artifacts.protocol import ArtifactStore
 from tidemill.stores.metadata.protocol import MetadataStore, Where, Writer
 from tidemill.tracking.dataset import Dataset, build, inherited
@@ -40,7 +42,7 @@ class Datasets:
         id: Sequence[str] = (), time: str | None = None, keys: Sequence[str] = (), request: Sequence[str | Column] = (),
         tables: Mapping[str, int] | None = None, plan: str | None = None, availability: str | None = None,
         service: str | None = None, label_name: str | None = None, until: int | None = None, parent: str | None = None,
-        split: Mapping[str, Any] | None = None,
+        split: Mapping[str, Any] | None = None, prepare: Recipe = (), prepared_as: Dataset | None = None,
     ) -> Dataset:  # fmt: skip
         """Keep a frame as a dataset. The same rows and facts give the same digest, and are kept once.
 
@@ -62,18 +64,32 @@ class Datasets:
             until: Nothing known after it (microseconds) was used.
             parent: Digest of the dataset it is a part of.
             split: How it was taken from the parent.
+            prepare: What is done to the features before a model sees them. It learns from these rows, if they have a label.
+            prepared_as: A dataset it learned from instead.
 
         Raises:
-            InvalidArgument: A column named is not in the frame.
-            InvalidData: A row has no label, or a column cannot be kept.
+            InvalidArgument: A column named is not in the frame, or a preparation does not fit it.
+            InvalidData: A row has no label, a column cannot be kept, or a preparation finds nothing to learn from.
         """
         dataset, data = build(
             frame, name=name, features=features, label=label, id=tuple(id), time=time, request=tuple(request),
             keys=tuple(keys), tables=dict(tables or {}), plan=plan, availability=availability, service=service,
             label_name=label_name, until=until, parent=parent, split=None if split is None else dict(split),
+            prepare=prepare,
         )  # fmt: skip
+        dataset = self._prepared(dataset, prepared_as)
         self._keep(dataset, data)
         return dataset
+
+    def _prepared(self, dataset: Dataset, other: Dataset | None) -> Dataset:
+        """The dataset with what prepares it, kept."""
+        learns = dataset.manifest.label is not None and len(dataset) > 0
+        if not dataset.manifest.prepare or (other is None and not learns):
+            return dataset
+        fitted = dataset.preparation if other is None else other.preparation
+        if fitted is not None:
+            self._artifacts.put(fitted.encode())
+        return dataset.with_preparation(fitted, other)
 
     def _keep(self, dataset: Dataset, data: bytes) -> None:
         self._artifacts.put(data)
@@ -85,7 +101,8 @@ class Datasets:
         manifest, stamp = dataset.manifest, self._scope.stamp()
         body = msgspec.to_builtins(manifest)
         writer.add(DatasetRecord(**stamp, digest=dataset.digest, name=dataset.name, rows=manifest.rows, manifest=body))
-        targets = [f"artifact/{file.digest}" for file in manifest.files]
+        kept = [*(file.digest for file in manifest.files), *([manifest.preparation] if manifest.preparation else [])]
+        targets = [f"artifact/{digest}" for digest in kept]
         targets += [f"table/{table}@{version}" for table, version in manifest.tables.items()]
         owner = f"dataset/{dataset.digest}"
         writer.put(*(Pin(**stamp, target=target, owner=owner) for target in targets))
@@ -102,7 +119,7 @@ class Datasets:
         if record.manifest.get("format", 0) > FORMAT:
             raise FormatTooNew(f"dataset {digest} was written by a newer Tidemill", hint="Upgrade tidemill")
         manifest = msgspec.convert(record.manifest, DatasetManifest)
-        return Dataset(manifest, record.digest, self._reader(manifest))
+        return Dataset(manifest, record.digest, self._reader(manifest), self._learned(manifest.preparation))
 
     def _find(self, digest: str) -> DatasetRecord:
         where: Where = {"project": self._scope.project, "digest": digest}
@@ -122,6 +139,9 @@ class Datasets:
 
         return read
 
+    def _learned(self, digest: str | None) -> Callable[[], Preparation] | None:
+        return None if digest is None else lambda: decode_preparation(self._artifacts.get(digest))
+
     def list(self, name: str | None = None, *, limit: int | None = None) -> Sequence[DatasetRecord]:
         """What datasets there are, newest first.
 
@@ -139,6 +159,8 @@ class Datasets:
     ) -> tuple[Dataset, Dataset]:  # fmt: skip
         """Take two parts of a dataset, disjoint by id; both remember where they come from and know its categories.
 
+        What prepares the features is learned from the first part, for both of them.
+
         Args:
             dataset: The whole.
             fit: For each row whether it belongs to the first part.
@@ -150,12 +172,17 @@ class Datasets:
         """
         parts = {"fit": _mask(dataset, fit), "test": _mask(dataset, test)}
         _check_disjoint(dataset, parts)
-        made = [self._part(dataset, role, mask, description) for role, mask in parts.items()]
-        return made[0], made[1]
+        first = self._part(dataset, "fit", parts["fit"], description)
+        return first, self._part(dataset, "test", parts["test"], description, prepared_as=first)
 
-    def _part(self, dataset: Dataset, role: str, mask: pl.Series, description: Mapping[str, Any]) -> Dataset:
-        split = {**description, "part": role}
-        return self.create(dataset.frame.filter(mask), **inherited(dataset), parent=dataset.digest, split=split)
+    def _part(
+        self, dataset: Dataset, role: str, mask: pl.Series, description: Mapping[str, Any],
+        prepared_as: Dataset | None = None,
+    ) -> Dataset:  # fmt: skip
+        return self.create(
+            dataset.frame.filter(mask), **inherited(dataset), parent=dataset.digest, split={**description, "part": role},
+            prepared_as=prepared_as,
+        )  # fmt: skip
 
 
 def _mask(dataset: Dataset, mask: Sequence[bool] | pl.Series) -> pl.Series:

@@ -8,8 +8,9 @@ import msgspec
 
 from tidemill.core.ids import digest_bytes
 from tidemill.core.schema import Column
+from tidemill.core.specs.preparation import Recipe
 
-FORMAT = 1
+FORMAT = 2
 """Version of the manifest's format; a newer one is refused."""
 
 
@@ -23,7 +24,7 @@ class DataFile(msgspec.Struct, frozen=True, kw_only=True):
 class DatasetManifest(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that makes a dataset what it is; its digest is the dataset's name.
 
-    `request` is what a caller sends when such rows are predicted, `features` what the model sees.
+    `request` is what a caller sends when such rows are predicted, `features` what the model sees, or what is prepared for it.
     """
 
     format: int = FORMAT
@@ -53,6 +54,12 @@ class DatasetManifest(msgspec.Struct, frozen=True, kw_only=True):
     """Digest of the dataset this is a part of."""
     split: dict[str, Any] | None = None
     """How it was taken from its parent."""
+    prepare: Recipe = ()
+    """What is done to the features before a model sees them."""
+    preparation: str | None = None
+    """Digest of what that learned; None when it is learned from these rows once a model is to see them."""
+    prepared_as: str | None = None
+    """Digest of the dataset it was learned from; None: from these rows."""
 
     def digest(self) -> str:
         """The sha256 of the canonical JSON, as 64 hex digits."""

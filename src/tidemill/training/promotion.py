@@ -100,11 +100,11 @@ class Promoter:
         """See `tidemill.core.specs.training.promote`."""
         check_name(model, "name of a model")
         wanted = metric(gate.metric)  # a misspelled metric is found before anything is registered
-        answers = answers_of(candidate.model, test)
+        fitted_on = self.tracking.datasets.load(candidate.dataset)
+        answers = answers_of(candidate.model, test.prepared_as(fitted_on))
         check_metric(wanted, answers.task, type(candidate.model).__name__)
         tested = Tested(candidate, model, test, answers, report_on(answers, test), loss_of(test, answers))
         self._log_report(tested, parent)
-        fitted_on = self.tracking.datasets.load(candidate.dataset)
         version = self._register(tested, candidate.model, fitted_on, candidate.run_id)
         self.registry.set_alias(model, CHALLENGER, version.version, reason=f"candidate of run {candidate.run_id}")
         verdict = self._judge(tested, version, gate)

@@ -28,7 +28,8 @@ def reference_of(dataset: Dataset, answers: Answers, metrics: dict[str, float], 
         metrics: Its scores on the rows it was tested with.
         loss: Its mean loss on those rows, in [0, 1].
     """
-    frame = dataset.X.with_columns(answers.column())
+    # Before preparation: what endpoints capture and monitors compare are the features as they came.
+    frame = dataset.features.with_columns(answers.column())
     profile = profile_frame(frame)
     if dataset.manifest.time is None:
         return Reference(profile=profile, metrics=metrics, baseline_loss=loss)

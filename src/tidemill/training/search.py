@@ -63,6 +63,8 @@ class Search:
     ends: float | None = None
     """When to stop starting trials, by the monotonic clock."""
     failures: list[UserCodeError] = field(default_factory=list)
+    seen: dict[str, Dataset] = field(default_factory=dict)
+    """The validation rows as models see them that were fitted on a dataset, by its digest."""
 
     def best(self, trials: int, halving: bool | None) -> Trial:
         """Search.
@@ -135,12 +137,17 @@ class Search:
                 self.step.name, kind="trial", parent=self.run.id, params=facts, tags=tags
             ) as trial:  # fmt: skip
                 model = fit(self.step, rows, params, self.seed)
-                value = score(self.metric, model, self.valid)
+                value = score(self.metric, model, self._valid_as(rows))
                 trial.log_metric(self.metric.name, value)
                 return Trial(params, value, model, trial.id)
         except UserCodeError as error:
             self.failures.append(error)
             return None
+
+    def _valid_as(self, rows: Dataset) -> Dataset:
+        if rows.digest not in self.seen:
+            self.seen[rows.digest] = self.valid.prepared_as(rows)
+        return self.seen[rows.digest]
 
 
 def search(

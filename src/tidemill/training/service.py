@@ -42,11 +42,14 @@ class Training:
         self._progress = progress
 
     def split(
-        self, *, rows: Dataset, by: str, test: Duration | float, seed: int, group: str | None
+        self, *, rows: Dataset, by: str, test: Duration | float, seed: int, group: str | None, column: str | None = None
     ) -> tuple[Dataset, Dataset]:
         """See `tidemill.core.specs.training.split`."""
         m = rows.manifest
-        parts = split_rows(rows.frame, by=by, test=test, time=m.time, ids=m.id, seed=seed, group=group)
+        parts = split_rows(
+            rows.frame, by=by, test=test, seed=seed, group=group, column=column, time=m.time, ids=m.id,
+            label=None if m.label is None else m.label.name,
+        )  # fmt: skip
         return self._tracking.datasets.divide(rows, parts.fit, parts.test, parts.description)
 
     def search(

@@ -8,9 +8,11 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.features.agreement import ARGUMENTS, NUMERIC, agree, of_oracle, tolerance, windows
 
 from tidemill.core.errors import InvalidArgument, InvalidData
-from tidemill.core.specs.aggregates import OPERATIONS, Aggregate, Window
+from tidemill.core.specs.aggregates import OPERATIONS, Aggregate
+from tidemill.core.specs.windows import AnyWindow, Window
 from tidemill.features.kernel import visibility
 from tidemill.features.kernel.history import History
 from tidemill.testing import oracle
@@ -29,7 +31,6 @@ VALUES: dict[str, tuple[st.SearchStrategy[Any], pl.DataType]] = {
     "bool": (st.none() | st.booleans(), pl.Boolean()),
     "text": (st.none() | st.sampled_from(["", "x", "y", "zz"]), pl.String()),
 }
-NUMERIC = ("sum", "mean", "stddev_samp", "stddev_pop", "var_samp", "var_pop")
 
 
 @st.composite
@@ -40,13 +41,6 @@ def histories(draw: st.DrawFn, kind: str) -> list[oracle.Row]:
     return [oracle.Row(k, e, n, s, v, i) for (k, e, n, v, i), s in zip(drawn, seqs, strict=True)]
 
 
-windows = st.builds(
-    lambda size, mode, hop, offset: Window(size, mode, 0 if mode == "exact" else hop, offset),
-    st.none() | st.integers(1, 15),
-    st.sampled_from(["exact", "sawtooth", "hopping"]),
-    st.integers(1, 7),
-    st.sampled_from([0, 0, 2, 5]),
-)
 questions = st.lists(st.tuples(keys, times), max_size=12)
 
 
@@ -71,16 +65,6 @@ def asked(spine: list[tuple[tuple[Any, Any], int]]) -> tuple[pl.DataFrame, np.nd
     return pl.DataFrame(data, schema={"k": pl.Int64, "j": pl.String}), np.array([t for _, t in spine], np.int64)
 
 
-def agree(got: Any, expected: Any, scale: float = 0.0) -> bool:
-    if isinstance(expected, float) and isinstance(got, float):
-        if math.isnan(expected):
-            return math.isnan(got)
-        return got == expected or abs(got - expected) <= 1e-9 * abs(expected) + scale
-    if isinstance(expected, list):
-        return isinstance(got, list) and len(got) == len(expected) and all(map(agree, got, expected))
-    return type(got) is type(expected) and bool(got == expected)
-
-
 @given(rows=histories("float"), spine=questions, ttl=st.sampled_from([0, 3]), delay=st.sampled_from([0, 2]),
        known=st.booleans())  # fmt: skip
 def test_the_state_is_the_one_the_oracle_finds(
@@ -97,12 +81,17 @@ def test_the_state_is_the_one_the_oracle_finds(
 @given(data=st.data(), spine=questions, window=windows, delay=st.sampled_from([0, 2]), known=st.booleans(),
        once=st.booleans(), k=st.integers(1, 4), pairs=st.sampled_from([3, 1000]))  # fmt: skip
 def test_every_aggregate_is_the_one_the_oracle_finds(
-    kind: str, data: st.DataObject, spine: list[tuple[tuple[Any, Any], int]], window: Window, delay: int, known: bool,
+    kind: str, data: st.DataObject, spine: list[tuple[tuple[Any, Any], int]], window: AnyWindow, delay: int, known: bool,
     once: bool, k: int, pairs: int,
 ) -> None:  # fmt: skip
     rows = data.draw(histories(kind))
     operations = [name for name in OPERATIONS if kind != "text" or name not in NUMERIC]
-    aggregates = [Aggregate(name, "value", (window,), k if name.endswith("_k") else 0, name) for name in operations]
+    if window.reach is None:  # no length, no rate
+        operations = [name for name in operations if "rate" not in name]
+    aggregates = [
+        Aggregate(name, "value", (window,), k if name.endswith("_k") else 0, name, ARGUMENTS.get(name, ()))
+        for name in operations
+    ]
     history = History(frame(rows, VALUES[kind][1]), ["k", "j"], delay=delay, known=known,
                       event_id=["event_id"] if once else [])  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
@@ -111,18 +100,11 @@ def test_every_aggregate_is_the_one_the_oracle_finds(
     assert found.columns == operations
     for name in operations:
         for (key, t), got in zip(spine, found[name].to_list() if spine else [], strict=True):
-            options = {"size": window.size, "mode": window.mode, "hop": window.hop, "offset": window.offset}
-            expected = oracle.aggregate(rows, key, t, name, k=k, delay=delay, known=known, once=once, **options)
+            options = of_oracle(window)
+            expected = oracle.aggregate(rows, key, t, name, k=k, delay=delay, known=known, once=once,
+                                        arguments=ARGUMENTS.get(name, ()), **options)  # fmt: skip
             inside = oracle.aggregate(rows, key, t, "first_k", k=99, delay=delay, known=known, once=once, **options)
-            assert agree(got, expected, tolerance(name, inside)), (name, key, t, got, expected)
-
-
-def tolerance(operation: str, values: list[Any]) -> float:
-    """What rounding may add to a sum: a unit in the last place of the largest value."""
-    if operation not in NUMERIC or not all(map(math.isfinite, values)):
-        return 0.0
-    largest = max((abs(float(value)) for value in values), default=0.0)
-    return 4e-16 * largest if operation in ("sum", "mean") else 0.0
+            assert agree(got, expected, tolerance(name, inside, expected)), (name, key, t, got, expected)
 
 
 def windowed(values: list[Any], operation: str, dtype: Any = None) -> Any:

@@ -48,6 +48,35 @@ def test_spreads() -> None:
         assert found == pytest.approx(float(exact), rel=1e-10, abs=1e-10)
 
 
+@pytest.mark.parametrize("half_life", [300, 10**6, 10**12])
+def test_decayed_means(half_life: int) -> None:
+    values = random.normal(size=SIZE) + 3
+    event = 1_700_000_000_000_000 + np.cumsum(random.integers(0, 2000, SIZE))
+    found = ranges.range_decayed_means(values, event, half_life, start, end)
+    few = [
+        ranges.range_decayed_means(values, event, half_life, start[i : i + 50], end[i : i + 50])
+        for i in range(0, 400, 50)
+    ]
+    assert np.concatenate(few) == pytest.approx(found, rel=1e-12)
+    for answer, a, b in zip(found, start, end, strict=True):
+        weights = [2.0 ** -((int(event[b - 1]) - int(e)) / half_life) for e in event[a:b]]
+        if weights:
+            expected = math.fsum(w * v for w, v in zip(weights, values[a:b], strict=True)) / math.fsum(weights)
+            assert answer == pytest.approx(expected, rel=1e-12)
+    assert ranges.range_decayed_means(np.full(SIZE, 100.1), event, half_life, start, end)[start < end].tolist() == [
+        100.1
+    ] * len(FULL)
+
+
+@pytest.mark.parametrize("questions", [1, ranges.FEW + 1])
+def test_a_huge_value_fades(questions: int) -> None:
+    values, event = np.array([1e16] + [1.0] * 6), np.arange(7) * 10
+    low, high = np.zeros(questions, np.int64), np.full(questions, 7)
+    found = ranges.range_decayed_means(values, event, 1, low, high)
+    exact = math.fsum(v * 2.0 ** (e - 60) for v, e in zip(values, event, strict=True))
+    assert found == pytest.approx(exact / math.fsum(2.0 ** (e - 60) for e in event), rel=1e-12)
+
+
 @pytest.mark.parametrize("largest", [False, True])
 def test_extremes(largest: bool) -> None:
     for values in (random.normal(size=SIZE), random.integers(-99, 99, SIZE)):

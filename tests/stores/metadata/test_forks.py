@@ -53,3 +53,8 @@ def test_sqlite(tmp_path: Path) -> None:
 @pytest.mark.service
 def test_postgres(schema_url: str, tmp_path: Path) -> None:
     run(schema_url, tmp_path)
+
+
+@pytest.mark.service
+def test_mariadb(empty_mariadb_url: str, tmp_path: Path) -> None:
+    run(empty_mariadb_url, tmp_path)

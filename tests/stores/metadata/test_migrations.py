@@ -18,12 +18,18 @@ from tidemill.stores.metadata.open import open_metadata
 from tidemill.stores.metadata.tables import COUNTERS, TABLES, metadata
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(
+    params=[
+        "sqlite",
+        pytest.param("schema_url", marks=pytest.mark.service, id="postgresql"),
+        pytest.param("empty_mariadb_url", marks=pytest.mark.service, id="mariadb"),
+    ]
+)
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Engine]]:
     """A migrated database, and an engine on it."""
-    url = request.getfixturevalue("schema_url") if request.param == "postgresql" else f"sqlite:///{tmp_path}/m.db"
+    url = f"sqlite:///{tmp_path}/m.db" if request.param == "sqlite" else request.getfixturevalue(request.param)
     open_metadata(url, tmp_path).close()
-    engine = create_engine(url)
+    engine = create_engine(url.replace("mysql+", "mariadb+"))
     yield url, engine
     engine.dispose()
 

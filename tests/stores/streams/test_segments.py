@@ -102,6 +102,15 @@ def test_damage_before_acknowledged_messages_is_reported_and_never_cut(store: Fi
     fresh.close()
 
 
+def test_a_read_goes_on_into_segments_seen_before(tmp_path: Path) -> None:
+    store = FileStreams(tmp_path, segment_bytes=400_000)
+    for number in range(60):  # five segments with marks in each
+        store.append("t", "p", [number.to_bytes(2, "big") * 20_000])
+    for start in range(60):
+        assert [message.offset for message in store.read("t", "p", start)] == list(range(start, 60))
+    store.close()
+
+
 def test_damage_in_an_older_segment_is_reported(tmp_path: Path) -> None:
     store = FileStreams(tmp_path, segment_bytes=1)
     for number in range(3):

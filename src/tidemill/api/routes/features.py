@@ -1,4 +1,4 @@
-"""`/features`: what features exist, and their values by key."""
+"""`/features`: what features exist, their values by key, and whether those served were right."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import msgspec
 import polars as pl
 from litestar import get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from tidemill.core.errors import InvalidArgument
-from tidemill.core.times import to_micros
+from tidemill.core.times import parse_moment, to_micros
 from tidemill.features.catalog import ServiceInfo, ViewInfo
+from tidemill.features.consistency import Verification
 from tidemill.platform import Platform
 
 
@@ -47,4 +48,15 @@ def vectors(
     return platform.features.online(service, pl.DataFrame(data.rows, infer_schema_length=None), at).to_dicts()
 
 
-HANDLERS: list[Any] = [catalog, vectors]
+@get("/features/{service:str}/verification", sync_to_thread=True, summary="Served vectors, computed again")
+def verification(
+    platform: NamedDependency[Platform], service: FromPath[str], since: FromQuery[str],
+    until: FromQuery[str | None] = None, sample: FromQuery[float] = 1.0, lag: FromQuery[str] = "1m",
+) -> Verification:  # fmt: skip
+    """How many served values are equal to the offline ones, late data, or defects; times are ISO text, or how long ago."""
+    now = platform.scope.now()
+    end = None if until is None else parse_moment(until, now)
+    return platform.features.verify(service, parse_moment(since, now), end, sample=sample, lag=lag)
+
+
+HANDLERS: list[Any] = [catalog, vectors, verification]

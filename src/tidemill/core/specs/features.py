@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, cast, overload
+
+import msgspec
 
 from tidemill.core.code import code_digest
 from tidemill.core.context import run_operation
@@ -12,6 +14,7 @@ from tidemill.core.errors import InvalidArgument
 from tidemill.core.specs.aggregates import Aggregate
 from tidemill.core.specs.checks import Check
 from tidemill.core.specs.definition import Definition
+from tidemill.core.specs.preparation import Prepare, Recipe
 from tidemill.core.specs.sources import Source
 from tidemill.core.times import NOW, Duration, Time, parse_duration
 
@@ -61,7 +64,7 @@ class FeatureView(Definition):
                  known_at: bool = False, target: Duration | None = None, name: str | None = None,
                  owner: str | None = None, description: str | None = None, tags: Sequence[str] = ()) -> None:  # fmt: skip
         values = {
-            "transform": transform, "source": source, "keys": keys, "ttl": ttl, "aggregates": tuple(aggregates),
+            "transform": transform, "source": source, "keys": keys, "ttl": ttl, "aggregates": _each(aggregates),
             "checks": tuple(checks), "known_at": known_at, "target": target, "label": name, "owner": owner,
             "description": description, "tags": tuple(tags),
         }  # fmt: skip
@@ -76,7 +79,8 @@ class FeatureView(Definition):
             raise InvalidArgument(f"source={self.source!r} is not a source", expected='source=tm.Source("name", ...)')
         if self.source.time is None:
             raise InvalidArgument(
-                f"source {self.source.name!r} has no time column", hint="Give tm.Source(..., time=...) the event time"
+                f"source {self.source.name!r} has no time column",
+                hint="Give tm.Source(..., time=...) the event time, or join it as reference data: tm.lookup(...)",
             )
         if not self.key_columns:
             raise InvalidArgument("a feature view needs at least one key", expected='keys="carrier" or a list')
@@ -95,6 +99,11 @@ class FeatureView(Definition):
     def ttl_micros(self) -> int:
         """The ttl in microseconds; 0 means for ever."""
         return 0 if self.ttl is None else parse_duration(self.ttl)
+
+    @property
+    def is_as_known(self) -> bool:
+        """Whether a row counts only once it was known: as asked for, and always for a change log (R10)."""
+        return self.known_at or self.source.changes is not None
 
     @property
     def is_windowed(self) -> bool:
@@ -133,6 +142,12 @@ class FeatureView(Definition):
         }
 
 
+def _each(aggregates: Sequence[Any]) -> tuple[Any, ...]:
+    """Aggregates by category one by one; what is no aggregate is left for the check."""
+    split = [item.split() if isinstance(item, Aggregate) else (item,) for item in aggregates]
+    return tuple(part for parts in split for part in parts)
+
+
 @dataclass(frozen=True)
 class ViewUse:
     """A view as a service uses it: which spine column holds each key, and what its features are called."""
@@ -141,10 +156,12 @@ class ViewUse:
     keys: Mapping[str, str]
     """Key of the view -> column of the spine."""
     text: str = ""
+    only: tuple[str, ...] | None = None
+    """The features wanted, in order; None means all."""
 
     def on(self, **keys: str) -> ViewUse:
         """See `FeatureView.on`."""
-        return replace(self.view.on(**keys), text=self.text)
+        return replace(self, keys=self.view.on(**keys).keys)
 
     def prefix(self, text: str) -> ViewUse:
         """See `FeatureView.prefix`."""
@@ -228,6 +245,10 @@ class Label(Definition):
             raise InvalidArgument(
                 f"source {source.name!r} has no id", hint="Labels are joined by id: tm.Source(..., id=...)"
             )
+        if source.changes is not None:
+            raise InvalidArgument(
+                f"source {source.name!r} is a change log", expected="a source with one row for each label"
+            )
         if name is not None:
             self.bind(name)
 
@@ -242,15 +263,26 @@ class FeatureService(Definition):
 
     Args:
         parts: Views, uses of views (`view.on(...)`, `view.prefix(...)`) and on-demand features, in column order.
+        prepare: What is done to the features before a model sees them, in order: `tm.impute(...)`, `tm.scale(...)`, ... It is
+            fitted on the rows a model is trained on and stays with the model's version; the service itself answers with the
+            features as they are.
         name: Its name; the variable's when absent.
     """
 
     kind: ClassVar[str] = "feature_service"
 
     parts: Sequence[FeatureView | ViewUse | OnDemand] = field(default_factory=tuple)
+    prepare: Recipe = ()
 
-    def __init__(self, parts: Sequence[FeatureView | ViewUse | OnDemand], *, name: str | None = None) -> None:
+    def __init__(
+        self, parts: Sequence[FeatureView | ViewUse | OnDemand], *, prepare: Sequence[Prepare] = (),
+        name: str | None = None,
+    ) -> None:  # fmt: skip
         object.__setattr__(self, "parts", tuple(parts))
+        object.__setattr__(self, "prepare", cast(Recipe, tuple(prepare)))
+        for one in prepare:
+            if not isinstance(one, Prepare):
+                raise InvalidArgument(f"{one!r} prepares no features", expected='such as tm.impute("*__temp")')
         for part in self.parts:
             if not isinstance(part, FeatureView | ViewUse | OnDemand):
                 raise InvalidArgument(
@@ -290,7 +322,8 @@ class FeatureService(Definition):
         )
 
     def describe(self) -> dict[str, Any]:
-        return {"parts": [_describe_part(part) for part in self.parts]}
+        prepare = {"prepare": msgspec.to_builtins(self.prepare)} if self.prepare else {}
+        return {"parts": [_describe_part(part) for part in self.parts], **prepare}
 
 
 def _use(part: FeatureView | ViewUse) -> ViewUse:
@@ -301,4 +334,5 @@ def _describe_part(part: FeatureView | ViewUse | OnDemand) -> list[Any]:
     if isinstance(part, OnDemand):
         return ["on_demand", part.name, part.digest()]
     use = _use(part)
-    return ["view", use.view.name, use.view.digest(), dict(use.keys), use.text]
+    only = [] if use.only is None else [list(use.only)]
+    return ["view", use.view.name, use.view.digest(), dict(use.keys), use.text, *only]

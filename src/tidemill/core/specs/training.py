@@ -74,21 +74,25 @@ class Gate:
 
 
 def split(
-    rows: Any, *, by: str = "time", test: Duration | float = 0.2, seed: int = 0, group: str | None = None
-) -> tuple[Any, Any]:
+    rows: Any, *, by: str = "time", test: Duration | float = 0.2, seed: int = 0, group: str | None = None,
+    column: str | None = None,
+) -> tuple[Any, Any]:  # fmt: skip
     """Divide a dataset into rows to fit on and rows to test on, disjoint by id.
 
     Args:
         rows: The dataset.
-        by: `time`: the newest rows are the test; `random`: a seeded draw.
-        test: A duration (by time only) or a share between 0 and 1.
-        seed: Of the random draw.
+        by: `time`: the newest rows are the test; `random`: a seeded draw of rows; `group`: one of whole groups, until
+            their rows make up the share; `stratified`: one of rows of every class, so that each class has its share in the
+            test, to within one row.
+        test: A duration (by time only) or a share of the rows between 0 and 1; of the groups, where `group=` is given.
+        seed: Of the draw.
         group: Column whose equal values stay on one side (random only).
+        column: Column with the groups (by group) or the classes (stratified; the label when absent).
 
     Returns:
         Two datasets: fit, test.
     """
-    fit, held_out = run_operation("split", rows=rows, by=by, test=test, seed=seed, group=group)
+    fit, held_out = run_operation("split", rows=rows, by=by, test=test, seed=seed, group=group, column=column)
     return fit, held_out
 
 

@@ -15,17 +15,35 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tidemill.core.errors import InvalidArgument, InvalidData
-from tidemill.core.specs.aggregates import Aggregate, Window
-from tidemill.features.kernel import ranges
+from tidemill.core.specs.aggregates import Aggregate
+from tidemill.core.specs.windows import AnyWindow
+from tidemill.features.kernel import pairs, ranges, ranks
 from tidemill.features.kernel.timeline import Ints, KeyIndex
-from tidemill.features.kernel.windows import Bounds
+from tidemill.features.kernel.windows import Bounds, Moments
 
-_ARITHMETIC = ("sum", "mean", "stddev_samp", "stddev_pop", "var_samp", "var_pop")
-_ANYTHING = ("count", "first", "last")
+_FRACTIONS = (
+    "mean",
+    "stddev_samp",
+    "stddev_pop",
+    "var_samp",
+    "var_pop",
+    "sum_rate",
+    "ewma",
+    "median",
+    "approx_quantile",
+)
+_ARITHMETIC = ("sum", *_FRACTIONS)
+_ANYTHING = ("count", "first", "last", "rate")
+
+_FEW = 20_000
+"""So few numbers are quicker sorted than hashed."""
 
 
 def evaluate(
-    aggregates: Sequence[Aggregate], columns: Mapping[str, pl.Series], bounds: Mapping[Window, Bounds]
+    aggregates: Sequence[Aggregate],
+    columns: Mapping[str, pl.Series],
+    bounds: Mapping[AnyWindow, Bounds],
+    moments: Moments,
 ) -> dict[str, pl.Series]:
     """The value of every feature of some aggregates, for each range of rows.
 
@@ -34,8 +52,9 @@ def evaluate(
 
     Args:
         aggregates: What to compute.
-        columns: The input columns by name.
+        columns: The inputs of the aggregates by name.
         bounds: The ranges of each window wanted, all of the same number; features of other windows are left out.
+        moments: The event times of the rows, and the lengths of the windows of rates.
 
     Returns:
         Feature name (without the view's prefix) -> one value per range, in the order of the aggregates.
@@ -48,20 +67,22 @@ def evaluate(
         >>> from tidemill.core.specs.aggregates import mean
         >>> total, rows = mean("x"), pl.Series([1.0, None, 2.0])
         >>> at = Bounds(np.array([0, 1]), np.array([3, 2]))
-        >>> evaluate([total], {"x": rows}, {total.windows[0]: at})["x_mean_lifetime"].to_list()
+        >>> times = Moments(np.array([10, 20, 30]), {})
+        >>> evaluate([total], {"x": rows}, {total.windows[0]: at}, times)["x_mean_lifetime"].to_list()
         [1.5, None]
     """
     inputs: dict[str, Values] = {}
     results: dict[str, pl.Series] = {}
     for aggregate in aggregates:
-        result_type(aggregate, columns[aggregate.column].dtype)
-        if aggregate.column not in inputs:
-            inputs[aggregate.column] = Values(columns[aggregate.column])
-        values = inputs[aggregate.column]
+        result_type(aggregate, columns[aggregate.input].dtype)
+        if aggregate.input not in inputs:
+            inputs[aggregate.input] = Values(columns[aggregate.input], moments.event)
+        values = inputs[aggregate.input]
         for feature, window in aggregate.features():
             if window not in bounds:
                 continue
-            results[feature] = _OPERATIONS[aggregate.operation](values.within(bounds[window]), aggregate).alias(feature)
+            within = values.within(bounds[window], moments.length.get(window))
+            results[feature] = _OPERATIONS[aggregate.operation](within, aggregate).alias(feature)
     return results
 
 
@@ -80,11 +101,11 @@ def result_type(aggregate: Aggregate, dtype: pl.DataType) -> pl.DataType:
             hint="Cast it in the view's transform, or use count, first or last",
         )
     plain = _plain_type(dtype)
-    if operation in ("count", "unique_count"):
+    if operation in ("count", "unique_count", "approx_unique_count"):
         return pl.Int64()
     if operation in ("first_k", "last_k"):
         return pl.List(plain)
-    if operation in ("mean", "stddev_samp", "stddev_pop", "var_samp", "var_pop"):
+    if operation == "rate" or operation in _FRACTIONS:
         return pl.Float64()
     return pl.Int64() if operation == "sum" and dtype == pl.Boolean else plain
 
@@ -100,18 +121,25 @@ def _plain_type(dtype: pl.DataType) -> pl.DataType:
 class Values:
     """A column without its nulls."""
 
-    def __init__(self, column: pl.Series) -> None:
+    def __init__(self, column: pl.Series, event: Ints) -> None:
         self._before: Ints | None = None
+        self._present: NDArray[np.bool_] | None = None
         if column.null_count():
-            counts = np.cumsum(column.is_not_null().to_numpy(), dtype=np.int64)
-            self._before = np.concatenate([np.zeros(1, np.int64), counts])
+            self._present = column.is_not_null().to_numpy()
+            self._before = np.concatenate([np.zeros(1, np.int64), np.cumsum(self._present, dtype=np.int64)])
+        self._event = event
         self.series = column.drop_nulls().cast(_plain_type(column.dtype))
 
-    def within(self, bounds: Bounds) -> Ranges:
-        """The ranges of non-null values in some ranges of rows."""
+    def within(self, bounds: Bounds, length: Ints | None) -> Ranges:
+        """The ranges of non-null values in some ranges of rows, with the lengths of their windows if these are needed."""
         if self._before is None:
-            return Ranges(self, *bounds)
-        return Ranges(self, self._before[bounds.start], self._before[bounds.end])
+            return Ranges(self, bounds.start, bounds.end, length)
+        return Ranges(self, self._before[bounds.start], self._before[bounds.end], length)
+
+    @cached_property
+    def event(self) -> Ints:
+        """The event time of each value."""
+        return self._event if self._present is None else self._event[self._present]
 
     @cached_property
     def padded(self) -> pl.Series:
@@ -129,8 +157,18 @@ class Values:
 
     @cached_property
     def codes(self) -> Ints:
-        """Equal codes for equal values."""
+        """Equal codes for equal values; NaN is equal to NaN."""
+        if len(self.series) <= _FEW and (self.series.dtype.is_numeric() or self.series.dtype == pl.Boolean):
+            return np.unique(self.numbers, return_inverse=True)[1]
         return KeyIndex(self.series.to_frame("v"), ["v"]).ids(self.series.to_frame("v"))
+
+    @cached_property
+    def ordered(self) -> ranks.Ordered:
+        return ranks.Ordered(self.floats)
+
+    @cached_property
+    def hashes(self) -> pairs.Hashes:
+        return pairs.hashed(self.series)
 
     @cached_property
     def ranked(self) -> tuple[NDArray[Any], pl.Series]:
@@ -143,8 +181,9 @@ class Values:
 class Ranges:
     """Ranges of the non-null values of a column."""
 
-    def __init__(self, values: Values, start: Ints, end: Ints) -> None:
+    def __init__(self, values: Values, start: Ints, end: Ints, length: Ints | None) -> None:
         self.values = values
+        self.length = length
         self.start = start
         self.end = end
         self.count: Ints = end - start
@@ -176,14 +215,47 @@ def _sum(r: Ranges, aggregate: Aggregate) -> pl.Series:
 
 
 def _mean(r: Ranges, aggregate: Aggregate) -> pl.Series:
-    if r.values.numbers.dtype == np.float64:
-        sums = ranges.range_sums(r.values.floats, r.start, r.end)
-    else:
+    return _nullable(_float_sums(r) / np.maximum(r.count, 1), r.count > 0)
+
+
+def _float_sums(r: Ranges) -> ranges.Floats:
+    if r.values.numbers.dtype != np.float64:
         exact, wrapped = ranges.range_int_sums(r.values.numbers, r.start, r.end)
-        sums = exact.astype(np.float64)
-        if wrapped.any():
-            sums = ranges.range_sums(r.values.floats, r.start, r.end)
-    return _nullable(sums / np.maximum(r.count, 1), r.count > 0)
+        if not wrapped.any():
+            return exact.astype(np.float64)
+    return ranges.range_sums(r.values.floats, r.start, r.end)
+
+
+def _rate(r: Ranges, aggregate: Aggregate) -> pl.Series:
+    assert r.length is not None  # a rate's windows have lengths
+    total = r.count.astype(np.float64) if aggregate.operation == "rate" else _float_sums(r)
+    valid = (r.length > 0) & ((r.count > 0) | (aggregate.operation == "rate"))
+    return _nullable(total / (np.maximum(r.length, 1) / aggregate.arguments[0]), valid)
+
+
+def _ewma(r: Ranges, aggregate: Aggregate) -> pl.Series:
+    half_life = aggregate.arguments[0]
+    means = ranges.range_decayed_means(r.values.floats, r.values.event, half_life, r.start, r.end)
+    return _nullable(means, r.count > 0)
+
+
+def _median(r: Ranges, aggregate: Aggregate) -> pl.Series:
+    return _nullable(ranks.range_medians(r.values.ordered, r.start, r.end), r.count > 0)
+
+
+def _quantile(r: Ranges, aggregate: Aggregate) -> pl.Series:
+    q, relative_error, exact_up_to = aggregate.arguments
+    found = ranks.range_quantiles(r.values.ordered, r.start, r.end, q, relative_error, int(exact_up_to))
+    return _nullable(found, r.count > 0)
+
+
+def _mode(r: Ranges, aggregate: Aggregate) -> pl.Series:
+    return r.pick(pairs.range_modes(r.values.codes, r.start, r.end), r.count > 0)
+
+
+def _approx_unique_count(r: Ranges, aggregate: Aggregate) -> pl.Series:
+    precision = int(aggregate.arguments[0])
+    return pl.Series(pairs.range_estimates(r.values.hashes, r.start, r.end, precision), dtype=pl.Int64)
 
 
 def _extreme(r: Ranges, aggregate: Aggregate) -> pl.Series:
@@ -237,4 +309,11 @@ _OPERATIONS: dict[str, Callable[[Ranges, Aggregate], pl.Series]] = {
     "stddev_pop": _spread,
     "var_samp": _spread,
     "var_pop": _spread,
+    "rate": _rate,
+    "sum_rate": _rate,
+    "ewma": _ewma,
+    "median": _median,
+    "mode": _mode,
+    "approx_quantile": _quantile,
+    "approx_unique_count": _approx_unique_count,
 }

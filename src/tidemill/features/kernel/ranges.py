@@ -8,6 +8,7 @@ values and n ranges. Sums never subtract one prefix from another, so a huge valu
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -18,6 +19,9 @@ from tidemill.features.kernel.timeline import Ints
 Floats: TypeAlias = NDArray[np.float64]
 Number = TypeVar("Number", np.int64, np.float64)
 Parts: TypeAlias = tuple[Floats, ...]
+
+FEW = 64
+"""So few ranges are quicker done one by one."""
 
 
 def _fold(leaves: Parts, start: Ints, end: Ints, merge: Callable[[Parts, Parts], Parts]) -> Parts:
@@ -86,6 +90,54 @@ def _merge_spreads(a: Parts, b: Parts) -> Parts:
     squares = a[3] + b[3] + delta * delta * (a[0] * share)
     empty = a[0] == 0
     return count, np.where(empty, b[1], mean), np.where(empty, b[2], rest), np.where(empty, b[3], squares)
+
+
+def range_decayed_means(values: Floats, event: Ints, half_life: float, start: Ints, end: Ints) -> Floats:
+    """Means of ranges with weights that halve with every half-life of age, relative to the newest of the range.
+
+    Args:
+        values: The values.
+        event: When each happened, microseconds.
+        half_life: Microseconds.
+        start: First positions.
+        end: Positions after the last.
+
+    Example:
+        >>> values, event = np.array([4.0, 1.0]), np.array([0, 10])
+        >>> range_decayed_means(values, event, 10, np.array([0]), np.array([2])).tolist()
+        [2.0]
+    """
+    finite = np.isfinite(values)
+    # Microseconds of three centuries are exact in a float, and so are their differences.
+    leaves = (event.astype(np.float64), np.ones(len(values)), np.where(finite, values, 0.0))
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        if len(start) <= FEW:
+            mean = _decayed_means(leaves[0], leaves[2], half_life, start, end)
+        else:
+            mean = _fold(leaves, start, end, partial(_merge_decayed, half_life))[2]
+        # What is not finite spreads through its ranges, whatever little it weighs.
+        return mean if finite.all() else mean + range_sums(np.where(finite, 0.0, values), start, end)
+
+
+def _decayed_means(event: Floats, values: Floats, half_life: float, start: Ints, end: Ints) -> Floats:
+    means = np.zeros(len(start))
+    for place, (low, high) in enumerate(zip(start.tolist(), end.tolist(), strict=True)):
+        if low < high:
+            weights = np.exp2((event[low:high] - event[high - 1]) / half_life)
+            # Differences from what weighs most: the mean of a constant is that constant, and an old huge value fades.
+            newest = values[high - 1]
+            means[place] = newest + ((values[low:high] - newest) * weights).sum() / weights.sum()
+    return means
+
+
+def _merge_decayed(half_life: float, a: Parts, b: Parts) -> Parts:
+    """Parts: newest time, sum of weights relative to it, mean."""
+    newest = np.where(a[1] == 0, b[0], np.maximum(a[0], b[0]))
+    mine = np.where(a[1] == 0, 0.0, a[1] * np.exp2((a[0] - newest) / half_life))
+    theirs = b[1] * np.exp2((b[0] - newest) / half_life)
+    weight = mine + theirs
+    heavy, light = np.where(mine > theirs, a[2], b[2]), np.where(mine > theirs, b[2], a[2])
+    return newest, weight, heavy + (light - heavy) * (np.minimum(mine, theirs) / weight)
 
 
 def range_int_sums(values: Ints, start: Ints, end: Ints) -> tuple[Ints, NDArray[np.bool_]]:

@@ -1,4 +1,4 @@
-"""What was known at t (rules R3, R9 and R11): each row counts from one moment until another."""
+"""What was known at t (rules R3, R9, R10 and R11): each row counts from one moment until another."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ class Visibility(NamedTuple):
     until: Ints | None
 
     @classmethod
-    def of_known(cls, timeline: Timeline, repeats: Ints | None = None) -> Visibility:
+    def of_known(cls, timeline: Timeline, repeats: Ints | None = None, *, until: Ints | None = None) -> Visibility:
         """Rows count from when they were known; a repeated event until an earlier report of it is known.
 
         Args:
             timeline: The rows.
             repeats: For each sorted row the number of its event, or None when events do not repeat.
+            until: For each sorted row when it was gone again, or None when rows stay.
         """
         since = np.where(timeline.known == BEFORE_ALL, AFTER_ALL, timeline.known)
         if repeats is None:
-            return cls(since, None)
+            return cls(since, until)
         earlier = pl.col("since").cum_min().shift(1).over("event")
         frame = pl.DataFrame({"event": repeats, "since": since})
         return cls(since, frame.select(earlier.fill_null(AFTER_ALL)).to_series().to_numpy())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -144,30 +144,43 @@ class RemoteArtifacts:
     """Artifacts in an object store, or in memory; see `ArtifactStore`.
 
     Args:
-        fs: The file system; it shows an object only once it is complete.
+        connect: Gives the file system; called once in a process, and again in one that was forked. The file system shows an
+            object only once it is complete.
         root: The folder or bucket prefix in it.
         cache: A local folder for `local_path`.
+        errors: A block in which errors of the file system become Tidemill's.
     """
 
-    def __init__(self, fs: AbstractFileSystem, root: str, cache: Path) -> None:
-        self._fs = fs
+    def __init__(
+        self, connect: Callable[[], AbstractFileSystem], root: str, cache: Path,
+        errors: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:  # fmt: skip
+        self._connect = connect
         self._root = root.rstrip("/")
         self._cache = LocalArtifacts(cache)
+        self._errors = errors
+        self._connected: tuple[int, AbstractFileSystem] | None = None
+
+    @property
+    def _fs(self) -> AbstractFileSystem:
+        if self._connected is None or self._connected[0] != os.getpid():
+            self._connected = os.getpid(), self._connect()
+        return self._connected[1]
 
     def put(self, data: bytes) -> str:
         """Store bytes; returns their digest."""
         digest = digest_bytes(data)
-        if not self._has(digest, len(data)):
-            self._fs.makedirs(self._path(digest).rpartition("/")[0], exist_ok=True)
-            self._fs.pipe_file(self._path(digest), data)
+        with self._errors():
+            if not self._has(digest, len(data)):
+                self._fs.pipe_file(self._path(digest), data)
         return digest
 
     def put_file(self, path: Path) -> str:
         """Store a file's bytes without loading them whole; returns their digest."""
-        digest = digest_file(path)
-        if not self._has(digest, path.stat().st_size):
-            self._fs.makedirs(self._path(digest).rpartition("/")[0], exist_ok=True)
-            self._fs.put_file(str(path), self._path(digest))
+        digest, size = digest_file(path), path.stat().st_size
+        with self._errors():
+            if not self._has(digest, size):
+                self._fs.put_file(str(path), self._path(digest))
         return digest
 
     def get(self, digest: str) -> bytes:
@@ -194,17 +207,21 @@ class RemoteArtifacts:
 
     def exists(self, digest: str) -> bool:
         """Whether it is stored."""
-        return bool(self._fs.isfile(self._path(digest)))
+        path = self._path(digest)
+        with self._errors():
+            return bool(self._fs.isfile(path))
 
     def delete(self, digest: str) -> None:
         """Remove the bytes, here and in the cache; no error when they are gone."""
-        with suppress(FileNotFoundError):
-            self._fs.rm_file(self._path(digest))
+        path = self._path(digest)
+        with self._errors(), suppress(FileNotFoundError):
+            self._fs.rm_file(path)
         self._cache.delete(digest)
 
     def digests(self) -> Iterator[str]:
         """All that is stored, in no particular order."""
-        names = (str(path).rpartition("/")[2] for path in self._fs.find(self._root))
+        with self._errors():
+            names = [str(path).rpartition("/")[2] for path in self._fs.find(self._root)]
         return (name for name in names if is_digest(name))
 
     def _path(self, digest: str) -> str:
@@ -215,10 +232,12 @@ class RemoteArtifacts:
 
     @contextmanager
     def _found(self, digest: str) -> Iterator[str]:
-        try:
-            yield self._path(digest)
-        except FileNotFoundError:
-            raise no_artifact(digest) from None
+        path = self._path(digest)
+        with self._errors():
+            try:
+                yield path
+            except FileNotFoundError:
+                raise no_artifact(digest) from None
 
 
 def _copy(source: BinaryIO, target: Path) -> str:

@@ -9,20 +9,22 @@ from fsspec.implementations.memory import MemoryFileSystem
 from tidemill.core.errors import InvalidArgument
 from tidemill.stores.artifacts.filesystem import LocalArtifacts, RemoteArtifacts
 from tidemill.stores.artifacts.protocol import ArtifactStore
+from tidemill.stores.s3 import parse_place
 
-SCHEMES = ("file", "memory")
+SCHEMES = ("file", "memory", "s3")
 
 
 def open_artifacts(url: str, home: Path) -> ArtifactStore:
     """Open the store.
 
     Args:
-        url: `file:` (the folder `artifacts` in the home), `file:FOLDER` (relative to the home), or `memory:` (gone with
-            the process).
+        url: `file:` (the folder `artifacts` in the home), `file:FOLDER` (relative to the home), `memory:` (gone with the
+            process), or `s3://BUCKET/PREFIX` with the usual `AWS_...` variables in the environment.
         home: The project's home folder.
 
     Raises:
         InvalidArgument: The URL is wrong.
+        MissingExtra: A package is not installed.
 
     Example:
         >>> store = open_artifacts("memory:", Path("."))
@@ -33,7 +35,12 @@ def open_artifacts(url: str, home: Path) -> ArtifactStore:
     if scheme == "file":
         return LocalArtifacts(home / (_path(rest) or "artifacts"))
     if scheme == "memory":
-        return RemoteArtifacts(_own_memory(), "/artifacts", home / "cache" / "artifacts")
+        memory = _own_memory()
+        return RemoteArtifacts(lambda: memory, "/artifacts", home / "cache" / "artifacts")
+    if scheme == "s3":
+        from tidemill.stores.artifacts.s3 import S3Artifacts
+
+        return S3Artifacts(parse_place(url), home / "cache" / "artifacts")
     raise InvalidArgument(f"the artifact store cannot be {scheme!r}", known=SCHEMES)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,8 @@ class KafkaConsumer:
         self._places: dict[str, str | None] = {}
         self._failure: KafkaError | None = None
         self._stale: set[str] = set()
+        self._unasked: set[str] = set()
+        self._told: TidemillError | None = None
         try:
             self._consumer = Consumer({**settings, "error_cb": self._failed}, logger=_log)
         except KafkaException as error:
@@ -120,13 +123,17 @@ class KafkaConsumer:
         self._checkpoint = checkpoint
         self._stale.clear()
         self._places = {partition: checkpoint(partition) for partition in self._places}
-        self._assign_anew([self._next(partition) for partition in self._places])
+        for partition in self._places:
+            self._go(self._next(partition))
 
     def commit(self, positions: Mapping[str, str]) -> None:
         """Write the group's offsets, without waiting: they only tell others."""
         offsets = [TopicPartition(self._topic, int(name), int(position) + 1) for name, position in positions.items()]
-        if offsets:
-            self._consumer.commit(offsets=offsets, asynchronous=True)
+        try:
+            if offsets:
+                self._consumer.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as error:
+            raise unavailable(self._who, error.args[0].str()) from error
 
     def lag(self) -> dict[str, int]:
         held = dict(self._places)
@@ -152,10 +159,7 @@ class KafkaConsumer:
         return {str(partition.partition): partition.offset for partition in found}
 
     def _look(self, limit: int, wait: float) -> list[Event]:
-        if self._failure is not None:
-            self._ask(max(min(wait, _ANSWER), _BLOCK))
-        for partition in list(self._stale):
-            self._reset(partition)
+        self._settle(wait)
         first = self._consumer.poll(min(wait, _BLOCK))
         if first is None:
             return []
@@ -164,6 +168,20 @@ class KafkaConsumer:
         for event in events:
             self._places[event.partition] = event.position
         return events
+
+    def _settle(self, wait: float) -> None:
+        """Deal with what came up in the last look; not there, since the events that came with it would be lost."""
+        if self._told is not None:
+            told, self._told = self._told, None
+            raise told
+        if self._failure is not None:
+            self._ask(max(min(wait, _ANSWER), _BLOCK))
+        for partition in sorted(self._unasked):
+            self._places[partition] = self._checkpoint(partition)
+            self._unasked.discard(partition)
+            self._go(self._next(partition))
+        for partition in list(self._stale):
+            self._reset(partition)
 
     def _event(self, message: Message) -> Event | None:
         error = message.error()
@@ -187,31 +205,44 @@ class KafkaConsumer:
 
     def _failed(self, error: KafkaError) -> None:
         # Called by the library within poll: the reason of what then does not come.
-        self._failure = error
+        if error.code() in _REFUSED:
+            self._told = _denied(self._who, error)
+        else:
+            self._failure = error
 
     def _refused(self, error: KafkaError, partition: str) -> None:
         if error.code() == KafkaError._AUTO_OFFSET_RESET and partition in self._places:
             self._stale.add(partition)
             return
         if error.code() in _UNKNOWN:
-            raise NotFound(f"{self._who} has no topic {self._topic!r}", hint="Create it, or correct the URL")
-        _check_permission(self._who, error)
-        self._failure = error
+            self._told = NotFound(f"{self._who} has no topic {self._topic!r}", hint="Create it, or correct the URL")
+        elif error.code() in _REFUSED:
+            self._told = _denied(self._who, error)
+        else:
+            self._failure = error
 
     def _gain(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         names = [str(partition.partition) for partition in partitions]
-        self._places |= {name: self._checkpoint(name) for name in names}
+        # In a callback of the library nothing can be raised: what fails here, `_settle` tries again.
+        for name in names:
+            with suppress(Exception):
+                self._places[name] = self._checkpoint(name)
+        self._unasked |= {name for name in names if name not in self._places}
         consumer.incremental_assign([self._next(name) for name in names])
 
     def _next(self, partition: str) -> TopicPartition:
-        place = self._places[partition]
+        place = self._places.get(partition)
         return TopicPartition(self._topic, int(partition), OFFSET_BEGINNING if place is None else int(place) + 1)
 
-    def _assign_anew(self, partitions: list[TopicPartition]) -> None:
-        # The library's own seek is refused while a partition is not being fetched.
-        if partitions:
-            self._consumer.incremental_unassign(partitions)
-            self._consumer.incremental_assign(partitions)
+    def _go(self, target: TopicPartition) -> None:
+        try:
+            self._consumer.seek(target)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError._STATE:
+                raise unavailable(self._who, error.args[0].str()) from error
+            # It is not being fetched now, so it can be assigned as if it came anew.
+            self._consumer.incremental_unassign([target])
+            self._consumer.incremental_assign([target])
 
     def _reset(self, partition: str) -> None:
         """Go on with the oldest event, where those after the place are no longer kept; say so if it is another topic."""
@@ -223,12 +254,13 @@ class KafkaConsumer:
         if place is not None and int(place) + 1 > end:
             raise made_anew(partition)
         self._stale.discard(partition)
-        self._assign_anew([TopicPartition(self._topic, int(partition), OFFSET_BEGINNING)])
+        self._go(TopicPartition(self._topic, int(partition), OFFSET_BEGINNING))
 
     def _lose(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for partition in partitions:
             self._places.pop(str(partition.partition), None)
             self._stale.discard(str(partition.partition))
+            self._unasked.discard(str(partition.partition))
 
 
 class KafkaProducer:
@@ -249,7 +281,8 @@ class KafkaProducer:
             self._enqueue(payload, key)
         self._producer.flush()  # ends by itself: what is not taken in time fails
         if self._failures:
-            _check_permission(self._who, self._failures[0])
+            if self._failures[0].code() in _REFUSED:
+                raise _denied(self._who, self._failures[0])
             raise unavailable(self._who, self._failures[0].str())
 
     def close(self) -> None:
@@ -286,9 +319,8 @@ def _who(address: Address) -> str:
     return f"Kafka at {address.servers}"
 
 
-def _check_permission(who: str, error: KafkaError) -> None:
-    if error.code() in _REFUSED:
-        raise PermissionDenied(f"{who} refuses ({error.str()})", hint="Check user and password in the URL")
+def _denied(who: str, error: KafkaError) -> PermissionDenied:
+    return PermissionDenied(f"{who} refuses ({error.str()})", hint="Check user and password in the URL")
 
 
 def _misconfigured(error: KafkaException) -> TidemillError:

@@ -11,6 +11,7 @@ is nothing to acknowledge, so `commit` tells nobody. The key is the header `Tide
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +35,9 @@ from tidemill.stores.consumers.sharing import LEASE, Sharing
 _KEY = "Tidemill-Key"
 _BLOCK = 1.0
 """Seconds that one request waits for messages, so that a broken connection is noticed."""
+
+_PORTION = 500
+"""Events that are sent before their acceptance is awaited."""
 
 _PATIENCE = 10.0
 """Seconds for which a producer tries again."""
@@ -146,8 +150,8 @@ class NatsProducer:
         persist(lambda _: self._link.run(_nothing), _PATIENCE, AWAY, self._link.who)
         try:
             with self._link.once():
-                for start in range(0, len(pairs), 100):
-                    self._publish(pairs[start : start + 100])
+                for start in range(0, len(pairs), _PORTION):
+                    self._publish(pairs[start : start + _PORTION])
         except NoStreamResponseError as error:
             raise _no_stream(self._link.who, self._subject) from error
 
@@ -156,9 +160,11 @@ class NatsProducer:
 
     def _publish(self, pairs: Sequence[tuple[bytes, bytes | None]]) -> None:
         async def publish(js: JetStreamContext) -> None:
+            taken = []
             for payload, key in pairs:
                 headers = None if key is None else {_KEY: quote_from_bytes(key)}
-                await js.publish(self._subject, payload, headers=headers)
+                taken.append(await js.publish_async(self._subject, payload, headers=headers))
+            await asyncio.gather(*taken)
 
         self._link.run(publish, _PATIENCE)
 

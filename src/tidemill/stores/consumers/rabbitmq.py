@@ -27,7 +27,6 @@ from pika.exceptions import (
     ChannelWrongStateError,
     ProbableAccessDeniedError,
     ProbableAuthenticationError,
-    UnroutableError,
 )
 
 from tidemill.core.errors import InvalidArgument, NotFound, PermissionDenied, TidemillError, Unavailable
@@ -41,6 +40,7 @@ _ANSWER = 5.0
 _PATIENCE = 10.0
 """Seconds for which a producer tries again."""
 
+_TRANSACTION = 1000
 _PREFETCH = 1000
 _MOST_PREFETCH = 65535
 _PORTS = {"amqp": 5672, "amqps": 5671}
@@ -193,6 +193,7 @@ class RabbitConsumer:
                 channel.basic_consume(self._link.queue, self._take)
             except BaseException:
                 _close(channel)
+                self._came.clear()
                 raise
             self._session += 1
             self._channel = channel
@@ -213,23 +214,20 @@ class RabbitConsumer:
 
 
 class RabbitProducer:
-    """Publishes to a queue, persistent and confirmed; see `Producer`."""
+    """Publishes to a queue, persistent messages in transactions; see `Producer`."""
 
     def __init__(self, link: RabbitLink) -> None:
         self._link = link
         self._channel: Any = None
+        self._returned = False
 
     def send(self, payloads: Sequence[bytes], keys: Sequence[bytes | None] | None = None) -> None:
         pairs = list(zip(payloads, keys or [None] * len(payloads), strict=True))
         channel = persist(lambda _: self._open(), _PATIENCE, _AWAY, self._link.who)
         try:
             with self._link.once():
-                for payload, key in pairs:
-                    headers = None if key is None else {"key": key}
-                    properties = pika.BasicProperties(delivery_mode=2, headers=headers)
-                    channel.basic_publish("", self._link.queue, payload, properties, mandatory=True)
-        except UnroutableError as error:
-            raise self._link.no_queue() from error
+                for start in range(0, len(pairs), _TRANSACTION):
+                    self._publish(channel, pairs[start : start + _TRANSACTION])
         except TidemillError:
             self.close()
             raise
@@ -239,10 +237,25 @@ class RabbitProducer:
             _close(self._channel)
         self._channel = None
 
+    def _publish(self, channel: Any, pairs: Sequence[tuple[bytes, bytes | None]]) -> None:
+        for payload, key in pairs:
+            properties = pika.BasicProperties(delivery_mode=2, headers=None if key is None else {"key": key})
+            channel.basic_publish("", self._link.queue, payload, properties, mandatory=True)
+        channel.tx_commit()
+        channel.connection.process_data_events(time_limit=0)
+        if self._returned:
+            raise self._link.no_queue()
+
+    def _refused(self, *details: object) -> None:
+        self._returned = True
+
     def _open(self) -> Any:
         if self._channel is None:
             self._channel = self._link.open()
-            self._channel.confirm_delivery()
+            self._channel.add_on_return_callback(self._refused)
+            # A transaction is flushed to the disk once; a confirmation would be awaited for each message.
+            self._channel.tx_select()
+            self._returned = False
         # A connection that broke while nothing was sent is noticed here, before anything is lost with it.
         try:
             self._channel.connection.process_data_events(time_limit=0)

@@ -84,8 +84,15 @@ class Sharing:
                 del self.places[partition]  # it was late, and another one may have read on meanwhile
         for partition in ours:
             if partition not in self.places and self._claims.take(partition):
-                self.places[partition] = self._checkpoint(partition)
+                self._begin(partition)
         self._due = time.monotonic() + self._pause
+
+    def _begin(self, partition: str) -> None:
+        try:
+            self.places[partition] = self._checkpoint(partition)
+        except BaseException:
+            self._claims.give(partition)  # to be taken by the next look, of this process or another one
+            raise
 
     def leave(self) -> None:
         """Give everything back."""

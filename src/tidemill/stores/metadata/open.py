@@ -11,7 +11,9 @@ from tidemill.stores.metadata.dialect import Dialect
 from tidemill.stores.metadata.sql import SqlMetadata
 
 FILE_NAME = "metadata.db"
-SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
+POSTGRES = ("postgresql", "postgresql+psycopg")
+MARIADB = ("mysql", "mysql+pymysql", "mariadb", "mariadb+pymysql")
+SCHEMES = ("sqlite", *POSTGRES, *MARIADB)
 
 _SYNCHRONOUS = ("normal", "full")
 
@@ -21,7 +23,7 @@ def open_metadata(url: str, home: Path) -> SqlMetadata:
 
     Args:
         url: `sqlite:` (`metadata.db` in the home), `sqlite:///FILE` (relative to the home) with `?synchronous=full` to
-            survive power cuts, or `postgresql://USER:PASSWORD@HOST/DATABASE`.
+            survive power cuts, `postgresql://USER:PASSWORD@HOST/DATABASE`, or `mysql+pymysql://...` for MariaDB.
         home: The project's home folder.
 
     Raises:
@@ -52,8 +54,10 @@ def _dialect(url: str, home: Path) -> tuple[Dialect, str]:
     scheme = url.partition(":")[0]
     if scheme == "sqlite":
         return _sqlite(url, home)
-    if scheme in SCHEMES:
+    if scheme in POSTGRES:
         return _postgres(url)
+    if scheme in MARIADB:
+        return _mariadb(url)
     raise InvalidArgument(f"the metadata store cannot be {scheme!r}", known=SCHEMES)
 
 
@@ -81,4 +85,13 @@ def _postgres(url: str) -> tuple[Dialect, str]:
     from tidemill.stores.metadata.postgres import PostgresDialect
 
     dialect = PostgresDialect(url)
+    return dialect, dialect.name
+
+
+def _mariadb(url: str) -> tuple[Dialect, str]:
+    if importlib.util.find_spec("pymysql") is None:
+        raise MissingExtra("the metadata store mysql", "mysql")
+    from tidemill.stores.metadata.mariadb import MariadbDialect
+
+    dialect = MariadbDialect(url)
     return dialect, dialect.name

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
 )
+from sqlalchemy.dialects.mysql import LONGTEXT
 from sqlalchemy.types import TypeEngine
 
 from tidemill.core.records import alerting, data, events, models, monitoring, runs, serving
@@ -29,6 +30,9 @@ _MODULES = (alerting, data, events, models, monitoring, runs, serving)
 
 KEY_LENGTH = 191
 """Characters of a text in a key: what fits MariaDB's index of four utf8mb4 columns."""
+
+MARIADB_COLLATION = "utf8mb4_nopad_bin"
+"""Byte by byte; by utf8mb4_bin, texts would be equal that differ in spaces at their end."""
 
 
 def _record_kinds() -> tuple[type[Record], ...]:
@@ -46,7 +50,7 @@ def key_text() -> TypeEngine[str]:
     """Text in a key or index: bounded, and compared byte by byte everywhere as SQLite does."""
     plain: TypeEngine[str] = String(KEY_LENGTH)
     return plain.with_variant(String(KEY_LENGTH, collation="C"), "postgresql").with_variant(
-        String(KEY_LENGTH, collation="utf8mb4_bin"), "mysql", "mariadb"
+        String(KEY_LENGTH, collation=MARIADB_COLLATION), "mariadb"
     )
 
 
@@ -54,7 +58,7 @@ def long_text() -> TypeEngine[str]:
     """Text of any length, compared byte by byte."""
     plain: TypeEngine[str] = Text()
     return plain.with_variant(Text(collation="C"), "postgresql").with_variant(
-        Text(collation="utf8mb4_bin"), "mysql", "mariadb"
+        LONGTEXT(collation=MARIADB_COLLATION), "mariadb"
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from tidemill.core.errors import InvalidData
 from tidemill.stores.disk import disk_errors, storage_full, sync_folder
 from tidemill.stores.locks import FileLock
 from tidemill.stores.streams.frames import pack
@@ -100,6 +101,9 @@ class Partition:
             number += 1
             if len(found) < limit:
                 segment.check_end(firsts[number] if number < len(firsts) else None)
+        if found and found[-1].offset - found[0].offset != len(found) - 1:
+            raise InvalidData(f"messages are missing in {self._folder} after {found[0].offset}",
+                              hint="Restore the folder from a backup")  # fmt: skip
         return found
 
     def _firsts(self) -> list[int]:

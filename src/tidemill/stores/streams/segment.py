@@ -98,6 +98,8 @@ class Segment:
     def _before(self, offset: int) -> tuple[int, int]:
         if offset >= self.end:
             return self.end, self.size
+        if offset <= self.first:  # a reader that comes from the segment before
+            return self.first, 0
         return self._marks[bisect_right(self._marks, (offset, self.size)) - 1]
 
     def _damaged(self) -> InvalidData:

@@ -31,6 +31,28 @@ class Snapshot:
     """The same columns with their dtypes in the files."""
 
 
+@dataclass
+class _Handle:
+    """An open table, and what its log looked like when it was last read."""
+
+    born: Birth
+    table: DeltaTable
+    log_changed: int
+
+    @classmethod
+    def open(cls, folder: Path, born: Birth) -> _Handle:
+        changed = _changed(folder)  # before the log is read: a commit in between is seen as news
+        return cls(born, DeltaTable(folder), changed)
+
+    def refresh(self, folder: Path) -> None:
+        """Take in commits made since. Looking for the next commit costs microseconds, asking deltalake milliseconds."""
+        changed = _changed(folder)
+        # The time alone could miss two commits within one tick of the disk's clock, the name one whose file was cleaned up.
+        if changed != self.log_changed or (folder / LOG / f"{self.table.version() + 1:020d}.json").exists():
+            self.table.update_incremental()
+            self.log_changed = changed
+
+
 class Snapshots:
     """What is known of the logs of tables. Safe for threads: readers share one handle a table under a lock."""
 
@@ -39,21 +61,23 @@ class Snapshots:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open: dict[Path, tuple[Birth, DeltaTable]] = {}
+        self._open: dict[Path, _Handle] = {}
+        self._writing: dict[Path, _Handle] = {}
         self._newest: dict[Path, tuple[Birth, Snapshot]] = {}
         self._old: OrderedDict[tuple[Path, Birth, int], Snapshot] = OrderedDict()
 
     def table(self, folder: Path) -> DeltaTable | None:
         """A handle at the newest version for a writer's own use, who holds the table's lock; None without a table."""
-        return None if birth(folder) is None else DeltaTable(folder)
+        handle = _refreshed(self._writing, folder)
+        return None if handle is None else handle.table
 
     def newest(self, folder: Path) -> Snapshot | None:
         """The newest version; None without a table."""
         with self._lock:
-            handle = self._refreshed(folder)
+            handle = _refreshed(self._open, folder)
             if handle is None:
                 return None
-            born, table = handle
+            born, table = handle.born, handle.table
             known = self._newest.get(folder)
             if known is None or known[0] != born or known[1].version != table.version():
                 known = self._newest[folder] = (born, self.of(table))
@@ -73,25 +97,31 @@ class Snapshots:
     def position(self, folder: Path, consumer: str) -> int | None:
         """The highest position a consumer committed."""
         with self._lock:
-            handle = self._refreshed(folder)
-            return None if handle is None else handle[1].transaction_version(consumer)
+            handle = _refreshed(self._open, folder)
+            return None if handle is None else handle.table.transaction_version(consumer)
 
     def of(self, table: DeltaTable) -> Snapshot:
         """The version a handle is at."""
         appended, stored = dtypes(table.schema())
         return Snapshot(table.version(), tuple(table.file_uris()), appended, stored)
 
-    def _refreshed(self, folder: Path) -> tuple[Birth, DeltaTable] | None:
-        born = birth(folder)
-        if born is None:
-            self._open.pop(folder, None)
-            return None
-        known = self._open.get(folder)
-        if known is None or known[0] != born:
-            known = self._open[folder] = (born, DeltaTable(folder))
-        else:
-            known[1].update_incremental()
-        return known
+
+def _refreshed(handles: dict[Path, _Handle], folder: Path) -> _Handle | None:
+    born = birth(folder)
+    if born is None:
+        handles.pop(folder, None)
+        return None
+    known = handles.get(folder)
+    if known is None or known.born != born:
+        known = handles[folder] = _Handle.open(folder, born)
+    else:
+        known.refresh(folder)
+    return known
+
+
+def _changed(folder: Path) -> int:
+    """When a file was last added to a table's log or removed from it; nanoseconds."""
+    return (folder / LOG).stat().st_mtime_ns
 
 
 def birth(folder: Path) -> Birth | None:

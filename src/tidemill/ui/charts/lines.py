@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -12,6 +13,8 @@ from tidemill.ui.charts.svg import drawing, element, titled
 from tidemill.ui.formats import day, number, tick
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 18, 20
+_LABEL = 66
+"""Width of a day's label."""
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,19 +87,17 @@ def _grid(low: float, high: float, down: Scale, width: int) -> list[Markup]:
 
 
 def _days(times: Sequence[int], across: Scale, height: int) -> list[Markup]:
-    every = max(1, len(times) // 8)
-    return [
-        element(
-            "text",
-            day(at),
-            x=across(at),
-            y=height - 5,
-            class_="axis",
-            text_anchor="end" if index and index + every >= len(times) else "start",
-        )
-        for index, at in enumerate(times)
-        if index % every == 0 and (index == 0 or len(times) - index > every / 2)
-    ]
+    """Labels of days, none of which touches the next: the last is written to the left of its day if there is no room."""
+    right = across(times[-1])
+    found: list[Markup] = []
+    taken = -math.inf
+    for at in times:
+        x = across(at)
+        if x - taken >= 2 * _LABEL:
+            taken = x
+            anchor = "end" if found and x + _LABEL > right else "start"
+            found.append(element("text", day(at), x=x, y=height - 5, class_="axis", text_anchor=anchor))
+    return found
 
 
 def _limit(chart: LineChart, down: Scale, width: int) -> list[Markup]:

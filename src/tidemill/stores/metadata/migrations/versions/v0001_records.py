@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects.mysql import LONGTEXT
 
 revision = "0001"
 down_revision = None
@@ -41,13 +42,13 @@ def upgrade() -> None:
 def key(name: str, *, nullable: bool = False) -> sa.Column[Any]:
     kind = sa.String(191).with_variant(sa.String(191, collation="C"), "postgresql")
     return sa.Column(
-        name, kind.with_variant(sa.String(191, collation="utf8mb4_bin"), "mysql", "mariadb"), nullable=nullable
+        name, kind.with_variant(sa.String(191, collation="utf8mb4_nopad_bin"), "mariadb"), nullable=nullable
     )
 
 
 def text(name: str, *, nullable: bool = False) -> sa.Column[Any]:
     kind = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
-    return sa.Column(name, kind.with_variant(sa.Text(collation="utf8mb4_bin"), "mysql", "mariadb"), nullable=nullable)
+    return sa.Column(name, kind.with_variant(LONGTEXT(collation="utf8mb4_nopad_bin"), "mariadb"), nullable=nullable)
 
 
 def integer(name: str, *, nullable: bool = False) -> sa.Column[Any]:
