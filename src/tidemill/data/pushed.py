@@ -163,30 +163,29 @@ class PushedRows:
 
     def _divided(self, source: Source, frame: pl.DataFrame, *, again: bool) -> tuple[Intake, pl.Schema | None]:
         """The rows divided, and the table's columns as they were found."""
-        now, table = self._scope.now(), self._wide_enough(source, frame)
+        now, table = self._scope.now(), schema_of(self._tables, source.name)
         prepared = prepare(source, frame, table, now, whole=False)
+        if table is not None and self._widen(source, prepared.raw, table):
+            table = schema_of(self._tables, source.name)
+            prepared = prepare(source, frame, table, now, whole=False)
         repeated = self._repeated(source, prepared)
         same = self._same(source, prepared, repeated) if again else None
         return divide(source, prepared, repeated, now, None, same), table
 
-    def _wide_enough(self, source: Source, frame: pl.DataFrame) -> pl.Schema | None:
-        """The table's columns, those of numbers widened when what comes needs it."""
-        table = schema_of(self._tables, source.name)
-        # What `clean` makes of the columns is not seen here, and what the definition says stays.
-        if table is None or source.clean is not None:
-            return table
-        settled = {*SYSTEM_COLUMNS, *source.types, *source.id_columns}
-        asked = {name: wider(frame[name], dtype) for name, dtype in table.items()
-                 if name in frame.columns and name not in settled}  # fmt: skip
+    def _widen(self, source: Source, raw: pl.DataFrame, table: pl.Schema) -> bool:
+        """Widen the table's columns of numbers where what comes needs it; returns whether any was."""
+        settled = {*SYSTEM_COLUMNS, *source.types, *source.id_columns}  # what the definition says stays
+        asked = {name: wider(raw[name], dtype) for name, dtype in table.items()
+                 if name in raw.columns and name not in settled}  # fmt: skip
         widened = {name: dtype for name, dtype in asked.items() if dtype is not None}
         if not widened:
-            return table
+            return False
         self.compact(source.name)  # rows that wait have the types the table had
         try:
             self._tables.widen(table_of(source.name), widened)
         except InvalidData:
-            return table  # it holds whole numbers too large for fractions: what does not fit goes to quarantine
-        return schema_of(self._tables, source.name)
+            return False  # it holds whole numbers too large for fractions: what does not fit goes to quarantine
+        return True
 
     def _numbered(self, source: Source, intake: Intake) -> tuple[pl.DataFrame, int]:
         if not intake.accepted.height:
@@ -232,7 +231,7 @@ class PushedRows:
             return repeated
         passed, table = prepared.rows.filter(prepared.verdict.passed), table_of(source.name)
         there = None if self._tables.version(table) is None else self._tables.scan(table)
-        return ids.same(passed, source.id_columns, repeated, there)
+        return ids.same(passed, source.distinct_columns, repeated, there)
 
     def _seen_ids(self, source: Source) -> ids.SeenIds:
         """What is known of the source's ids, brought up to date."""
