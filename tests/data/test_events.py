@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.core.errors import InvalidArgument
+from tidemill.core.specs.changes import Changes
 from tidemill.core.specs.checks import check
 from tidemill.core.specs.sources import Source
 from tidemill.data.parcels import Parcel, latest, unpack
@@ -160,6 +161,28 @@ def test_numbers_that_cannot_be_widened_and_declared_types_stay(data: Data) -> N
         _, taken = data.take(source, events({"id": "b", "temp": 0.5}, start=2), FEED)
         assert (taken.rows, taken.quarantined) == (0, 1)
         assert data.scan(source).collect()["temp"].to_list() == [first]
+
+
+def test_changes_come_as_events(data: Data) -> None:
+    log = Source("log", time="at", created="changed", id="lsn", changes=Changes(before="before", after="after"))
+    at = "2023-12-01T00:00:00Z"
+    sent = [
+        {"op": "c", "lsn": 1, "changed": at, "after": {"at": at, "key": "k", "x": 1}},
+        {"op": "u", "lsn": 2, "changed": at, "before": {"at": at, "key": "k", "x": 1}, "after": {"at": at, "key": "k", "x": 2}},
+        {"lsn": 3},
+    ]  # fmt: skip
+    assert data.take(log, events(*sent), FEED)[1] == Taken(events=3, rows=3, dead=1)
+    half = {"at": at, "key": "k", "x": 2.5}
+    more = [sent[1], {"op": "u", "lsn": 4, "changed": at, "before": sent[1]["after"], "after": half}]
+    assert data.take(log, events(*more, start=4), FEED)[1] == Taken(events=2, rows=2, duplicates=2)
+    rows = data.scan(log).sort("ingest_seq").collect()
+    assert rows.select("lsn", "op", "x").rows() == [
+        (1, "+", 1.0),
+        (2, "-", 1.0),
+        (2, "+", 2.0),
+        (4, "-", 2.0),
+        (4, "+", 2.5),
+    ]
 
 
 def test_msgpack_and_arrow_events(data: Data) -> None:

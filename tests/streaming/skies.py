@@ -34,7 +34,7 @@ service = tm.FeatureService([lateness, last])
 """
 CARRIERS = ("UA", "AA", "DL", "WN")
 START = datetime(2024, 1, 1, tzinfo=UTC)
-PATIENCE = 20.0
+PATIENCE = 120.0
 
 Row = dict[str, Any]
 

@@ -43,8 +43,8 @@ def replay(url: str, folder: Path, batch: tuple[list[Any], list[Any]]) -> None:
     make_project(folder, url)
     events = payloads(ROWS)
     send(url, folder, [*events[:1000], *POISON, *payloads([WRONG]), *events[200:300], *events[1000:]])
-    with serving(folder, "landings", "--limit", "50", "--drain") as service:
-        await_inbox(folder, 5)
+    with serving(folder, "landings", "--limit", "100", "--drain") as service:
+        await_inbox(folder, 3)
         (first,) = service.pids()
         kill(first)
         assert service.await_end() == 0
@@ -131,5 +131,16 @@ def test_kafka(tmp_path: Path, batch: Any) -> None:
         broker.close()
 
 
-def test_the_home_s_own_streams(tmp_path: Path, batch: Any) -> None:
-    replay("stream:landings", tmp_path / "skies", batch)
+def test_supervisor_and_worker_killed_together(tmp_path: Path, batch: Any) -> None:
+    folder = make_project(tmp_path / "skies", "stream:landings")
+    send("stream:landings", folder, payloads(ROWS))
+    with serving(folder, "--limit", "100") as service:
+        await_inbox(folder, 3)
+        kill(service.process.pid)
+        kill(service.pids()[0])
+    with serving(folder, "--alone", "--drain") as service:
+        assert service.await_end() == 0
+        last = service.lines()[-1]["taken"]
+    assert (last["redelivered"], last["duplicates"]) == (0, 0)
+    with opened(folder) as platform:
+        assert state(platform) == batch

@@ -20,6 +20,8 @@ from tidemill.core.errors import InvalidArgument, NotFound, Unavailable
 from tidemill.data.pushed import Taken
 from tidemill.features.online import Online
 from tidemill.platform import Platform
+from tidemill.stores.consumers.protocol import Event
+from tidemill.stores.consumers.stream import StreamConsumer
 from tidemill.streaming.options import Options, feed_name
 from tidemill.streaming.report import JsonLog, ProgressLine, summary
 from tidemill.streaming.service import StreamService, rewind, sources_to_stream
@@ -145,6 +147,24 @@ def test_a_batch_whose_store_is_away_is_tried_again(platform: Platform, folder: 
     platform.data.take = away  # type: ignore[method-assign]
     assert read_all(platform).state == "reading"
     assert state(platform) == batch_state(tmp_path / "batch", ROWS)
+
+
+def test_a_broker_that_was_away_is_read_on(platform: Platform, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    send("stream:landings", folder, payloads(ROWS))
+    poll, calls, seen = StreamConsumer.poll, [], []
+    service = StreamService(platform, sources_to_stream(platform, []), DRAIN)
+
+    def away(self: StreamConsumer, limit: int, timeout: float) -> list[Event]:
+        calls.append(limit)
+        seen.extend(status.state for status in service.status())
+        if len(calls) in (2, 4, 5):
+            raise Unavailable("the broker does not answer")
+        return poll(self, limit, timeout)
+
+    monkeypatch.setattr(StreamConsumer, "poll", away)
+    service.run(lambda statuses: None)
+    assert service.status()[0].taken == Taken(events=120, rows=120)
+    assert {"starting", "reading", "away"} <= set(seen)
 
 
 def test_a_broker_that_stays_away_ends_the_service(tmp_path: Path) -> None:

@@ -71,7 +71,8 @@ def sources(project: Project = None, as_json: AsJson = False) -> None:
         found = platform.data.sources()
     rows = [
         {
-            "source": one.name, "rows": one.rows, "quarantined": one.quarantined, "arrivals": one.arrivals,
+            "source": one.name, "rows": one.rows, "quarantined": one.quarantined, "dead_letters": one.dead_letters,
+            "arrivals": one.arrivals,
             "newest": when(one.watermark), "last_arrival": when(one.last_arrival),
         }
         for one in found

@@ -56,7 +56,7 @@ def decode(source: Source, events: Sequence[Event]) -> Decoded:
     contents, dead = [], []
     for event in events:
         try:
-            content = read(event.payload)
+            content = _whole(source, read(event.payload))
             _check_columns(source, content)
         except InvalidData as error:
             dead.append(DeadLetter(event, error.found))
@@ -84,6 +84,13 @@ def dead_letters(dead: Sequence[DeadLetter], feed: str, now: int) -> pl.DataFram
     return pl.DataFrame(columns, schema=raw).cast({"arrived_at": INSTANT, "published": INSTANT})
 
 
+def _whole(source: Source, content: Any) -> Any:
+    """A change, with the image it leaves out."""
+    if source.changes is None or source.changes.before is None or not isinstance(content, dict):
+        return content
+    return {str(source.changes.before): None, str(source.changes.after): None, **content} if content else content
+
+
 def _check_columns(source: Source, content: Any) -> None:
     columns = content.columns if isinstance(content, pl.DataFrame) else content
     if not len(content):
@@ -91,11 +98,19 @@ def _check_columns(source: Source, content: Any) -> None:
     reserved = [name for name in SYSTEM_COLUMNS if name in columns]
     if reserved:
         raise InvalidData(f"the event has the reserved columns {', '.join(reserved)}")
-    if source.clean is None:  # which may make columns of others
-        named = (source.time, source.created, *source.id_columns)
-        missing = [name for name in dict.fromkeys(named) if name is not None and name not in columns]
-        if missing:
-            raise InvalidData(f"the event lacks the column {', '.join(missing)}; it has {', '.join(columns)}")
+    missing = [name for name in _needed(source) if name not in columns]
+    if missing:
+        raise InvalidData(f"the event lacks the column {', '.join(missing)}; it has {', '.join(columns)}")
+
+
+def _needed(source: Source) -> list[str]:
+    """The columns an event must have."""
+    if source.clean is not None:  # which may make them of others
+        return []
+    op = None if source.changes is None else source.changes.op
+    images = source.changes is not None and source.changes.before is not None  # which hold the others
+    named = (op,) if images else (op, source.time, source.created, *source.id_columns)
+    return [name for name in dict.fromkeys(named) if name is not None]
 
 
 def _together(contents: list[Any]) -> pl.DataFrame | None:

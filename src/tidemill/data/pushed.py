@@ -94,12 +94,12 @@ class PushedRows:
 
     def accept(self, source: Source, frame: pl.DataFrame, *, strict: bool, again: bool) -> tuple[pl.DataFrame, Push]:
         """Check rows and make them durable; returns those accepted, system columns included, and what became of all."""
-        intake = self._divided(source, frame, again=again)
+        intake, table = self._divided(source, frame, again=again)
         if strict:
             intake.refuse_rejected(source.name)
         accepted, first_seq = self._numbered(source, intake)
         if accepted.height or intake.rejected.height:
-            self._add(source, Parcel(accepted, intake.rejected))
+            self._add(source, Parcel(accepted, intake.rejected), table)
         done = Push(
             rows=accepted.height, quarantined=intake.rejected.height, reasons=intake.counts, first_seq=first_seq,
             duplicates=intake.duplicates,
@@ -138,17 +138,18 @@ class PushedRows:
 
     def _take(self, source: Source, events: Sequence[Event], feed: Feed) -> tuple[pl.DataFrame, Taken]:
         frame, dead = decode(source, events)
-        intake = None if frame is None else self._divided(source, frame, again=True)
-        accepted = pl.DataFrame() if intake is None else self._numbered(source, intake)[0]
-        rejected = None if intake is None else intake.rejected
-        self._add(source, self._parcel(events, feed, accepted, rejected, dead))
+        if frame is None:
+            self._add(source, self._parcel(events, feed, None, None, dead), None)
+            return pl.DataFrame(), Taken(dead=len(dead))
+        intake, table = self._divided(source, frame, again=True)
+        accepted, _ = self._numbered(source, intake)
+        self._add(source, self._parcel(events, feed, accepted, intake.rejected, dead), table)
         return accepted, Taken(
-            rows=accepted.height, dead=len(dead), quarantined=0 if rejected is None else rejected.height,
-            duplicates=0 if intake is None else intake.duplicates,
-        )  # fmt: skip
+            rows=accepted.height, quarantined=intake.rejected.height, duplicates=intake.duplicates, dead=len(dead)
+        )
 
     def _bury(self, source: Source, event: Event, feed: Feed, reason: str) -> tuple[pl.DataFrame, Taken]:
-        self._add(source, self._parcel([event], feed, None, None, [DeadLetter(event, reason)]))
+        self._add(source, self._parcel([event], feed, None, None, [DeadLetter(event, reason)]), None)
         return pl.DataFrame(), Taken(dead=1)
 
     def _parcel(
@@ -160,31 +161,31 @@ class PushedRows:
         letters = dead_letters(dead, feed.name, self._scope.now())
         return Parcel(rows, rejected, letters, {feed.name: positions} if positions else {})
 
-    def _divided(self, source: Source, frame: pl.DataFrame, *, again: bool) -> Intake:
-        now, table = self._scope.now(), self._wide_enough(source, frame)
+    def _divided(self, source: Source, frame: pl.DataFrame, *, again: bool) -> tuple[Intake, pl.Schema | None]:
+        """The rows divided, and the table's columns as they were found."""
+        now, table = self._scope.now(), schema_of(self._tables, source.name)
         prepared = prepare(source, frame, table, now, whole=False)
+        if table is not None and self._widen(source, prepared.raw, table):
+            table = schema_of(self._tables, source.name)
+            prepared = prepare(source, frame, table, now, whole=False)
         repeated = self._repeated(source, prepared)
         same = self._same(source, prepared, repeated) if again else None
-        return divide(source, prepared, repeated, now, None, same)
+        return divide(source, prepared, repeated, now, None, same), table
 
-    def _wide_enough(self, source: Source, frame: pl.DataFrame) -> pl.Schema | None:
-        """The table's columns, those of numbers widened when what comes needs it."""
-        table = schema_of(self._tables, source.name)
-        # What `clean` makes of the columns is not seen here, and what the definition says stays.
-        if table is None or source.clean is not None:
-            return table
-        settled = {*SYSTEM_COLUMNS, *source.types, *source.id_columns}
-        asked = {name: wider(frame[name], dtype) for name, dtype in table.items()
-                 if name in frame.columns and name not in settled}  # fmt: skip
+    def _widen(self, source: Source, raw: pl.DataFrame, table: pl.Schema) -> bool:
+        """Widen the table's columns of numbers where what comes needs it; returns whether any was."""
+        settled = {*SYSTEM_COLUMNS, *source.types, *source.id_columns}  # what the definition says stays
+        asked = {name: wider(raw[name], dtype) for name, dtype in table.items()
+                 if name in raw.columns and name not in settled}  # fmt: skip
         widened = {name: dtype for name, dtype in asked.items() if dtype is not None}
         if not widened:
-            return table
+            return False
         self.compact(source.name)  # rows that wait have the types the table had
         try:
             self._tables.widen(table_of(source.name), widened)
         except InvalidData:
-            return table  # it holds whole numbers too large for fractions: what does not fit goes to quarantine
-        return schema_of(self._tables, source.name)
+            return False  # it holds whole numbers too large for fractions: what does not fit goes to quarantine
+        return True
 
     def _numbered(self, source: Source, intake: Intake) -> tuple[pl.DataFrame, int]:
         if not intake.accepted.height:
@@ -196,9 +197,9 @@ class PushedRows:
         """How far a source's inbox was compacted, and its brokers were read."""
         return self._checkpoints.setdefault(source, Checkpoints(self._streams, source))
 
-    def _add(self, source: Source, parcel: Parcel) -> None:
+    def _add(self, source: Source, parcel: Parcel, table: pl.Schema | None) -> None:
         if parcel.rows is not None and parcel.rows.height:
-            self._settle_types(source, parcel.rows)
+            self._settle_types(source, table, parcel.rows)
         offset = self._inbox(source.name).add(parcel)
         if parcel.positions:
             self.checkpoints(source.name).took(parcel.positions, offset)
@@ -207,10 +208,10 @@ class PushedRows:
             seen.add(parcel.rows)
             seen.offset = offset
 
-    def _settle_types(self, source: Source, rows: pl.DataFrame) -> None:
+    def _settle_types(self, source: Source, table: pl.Schema | None, rows: pl.DataFrame) -> None:
         # The table settles the types of columns. Were it told only when the rows are compacted, pushes of two processes
         # could both be acknowledged and not fit each other.
-        table, columns = schema_of(self._tables, source.name), rows.schema.items()
+        columns = rows.schema.items()
         if table is None or any(table.get(name) != dtype for name, dtype in columns if dtype != pl.Null()):
             self._tables.append(table_of(source.name), rows.clear())
 
@@ -230,7 +231,7 @@ class PushedRows:
             return repeated
         passed, table = prepared.rows.filter(prepared.verdict.passed), table_of(source.name)
         there = None if self._tables.version(table) is None else self._tables.scan(table)
-        return ids.same(passed, source.id_columns, repeated, there)
+        return ids.same(passed, source.distinct_columns, repeated, there)
 
     def _seen_ids(self, source: Source) -> ids.SeenIds:
         """What is known of the source's ids, brought up to date."""

@@ -303,12 +303,17 @@ class Data:
         return self._ledger.arrivals(None if source is None else _name(source))
 
     def sources(self) -> list[SourceSummary]:
-        """A summary of every source that has rows or a quarantine, by name."""
+        """A summary of every source that has rows, a quarantine or dead letters, by name."""
         self.flush()
-        names = {name.partition("/")[2] for name in self.tables.names() if name.startswith(("sources/", "quarantine/"))}
+        kinds = ("sources/", "quarantine/", "dead-letters/")
+        names = {name.partition("/")[2] for name in self.tables.names() if name.startswith(kinds)}
         return [
             summarize(
-                name, self._ledger.arrivals(name), self.tables.version(table_of(name)), self.quarantine(name).height
+                name,
+                self._ledger.arrivals(name),
+                self.tables.version(table_of(name)),
+                self.quarantine(name).height,
+                self.dead_letters(name).height,
             )
             for name in sorted(names)
         ]

@@ -21,9 +21,13 @@ class SourceSummary(msgspec.Struct, frozen=True, kw_only=True):
     table_version: int | None
     watermark: int | None
     """The newest event time, microseconds."""
+    dead_letters: int = 0
+    """Events of its broker that are no rows."""
 
 
-def summarize(name: str, arrivals: Sequence[Arrival], table_version: int | None, quarantined: int) -> SourceSummary:
+def summarize(
+    name: str, arrivals: Sequence[Arrival], table_version: int | None, quarantined: int, dead: int
+) -> SourceSummary:
     """Sum up the arrivals of a source, oldest first."""
     return SourceSummary(
         name=name,
@@ -33,4 +37,5 @@ def summarize(name: str, arrivals: Sequence[Arrival], table_version: int | None,
         last_arrival=arrivals[-1].created_at if arrivals else None,
         table_version=table_version,
         watermark=max((arrival.last_ts for arrival in arrivals if arrival.last_ts is not None), default=None),
+        dead_letters=dead,
     )
