@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 from deltalake import DeltaTable
 
+from tidemill.stores.tables.folders import Folders
 from tidemill.stores.tables.types import dtypes
-
-LOG = "_delta_log"
-_FIRST_COMMIT = f"{0:020d}.json"
-
-Birth = tuple[int, int]
-"""Inode and modification time of a table's first commit: a table deleted and made anew has another."""
 
 
 @dataclass(frozen=True)
@@ -32,48 +27,53 @@ class Snapshot:
 
 
 class Snapshots:
-    """What is known of the logs of tables. Safe for threads: readers share one handle a table under a lock."""
+    """What is known of the logs of tables. Safe for threads: readers share one handle a table under a lock.
+
+    Args:
+        folders: Where the tables are.
+    """
 
     OLD = 64
     """How many older versions are remembered."""
 
-    def __init__(self) -> None:
+    def __init__(self, folders: Folders) -> None:
+        self._folders = folders
         self._lock = threading.Lock()
-        self._open: dict[Path, tuple[Birth, DeltaTable]] = {}
-        self._newest: dict[Path, tuple[Birth, Snapshot]] = {}
-        self._old: OrderedDict[tuple[Path, Birth, int], Snapshot] = OrderedDict()
+        self._open: dict[str, tuple[Hashable, DeltaTable]] = {}
+        self._newest: dict[str, tuple[Hashable, Snapshot]] = {}
+        self._old: OrderedDict[tuple[str, Hashable, int], Snapshot] = OrderedDict()
 
-    def table(self, folder: Path) -> DeltaTable | None:
+    def table(self, name: str) -> DeltaTable | None:
         """A handle at the newest version for a writer's own use, who holds the table's lock; None without a table."""
-        return None if birth(folder) is None else DeltaTable(folder)
+        return None if self._folders.birth(name) is None else self._delta(name)
 
-    def newest(self, folder: Path) -> Snapshot | None:
+    def newest(self, name: str) -> Snapshot | None:
         """The newest version; None without a table."""
         with self._lock:
-            handle = self._refreshed(folder)
+            handle = self._refreshed(name)
             if handle is None:
                 return None
             born, table = handle
-            known = self._newest.get(folder)
+            known = self._newest.get(name)
             if known is None or known[0] != born or known[1].version != table.version():
-                known = self._newest[folder] = (born, self.of(table))
+                known = self._newest[name] = (born, self.of(table))
             return known[1]
 
-    def at(self, folder: Path, version: int) -> Snapshot:
+    def at(self, name: str, version: int) -> Snapshot:
         """An older version of a table that exists."""
-        key = (folder, birth(folder) or (0, 0), version)
+        key = (name, self._folders.birth(name), version)
         with self._lock:
             if key not in self._old:
-                self._old[key] = self.of(DeltaTable(folder, version=version))
+                self._old[key] = self.of(self._delta(name, version))
             self._old.move_to_end(key)
             if len(self._old) > self.OLD:
                 self._old.popitem(last=False)
             return self._old[key]
 
-    def position(self, folder: Path, consumer: str) -> int | None:
+    def position(self, name: str, consumer: str) -> int | None:
         """The highest position a consumer committed."""
         with self._lock:
-            handle = self._refreshed(folder)
+            handle = self._refreshed(name)
             return None if handle is None else handle[1].transaction_version(consumer)
 
     def of(self, table: DeltaTable) -> Snapshot:
@@ -81,25 +81,21 @@ class Snapshots:
         appended, stored = dtypes(table.schema())
         return Snapshot(table.version(), tuple(table.file_uris()), appended, stored)
 
-    def _refreshed(self, folder: Path) -> tuple[Birth, DeltaTable] | None:
-        born = birth(folder)
+    def _refreshed(self, name: str) -> tuple[Hashable, DeltaTable] | None:
+        born = self._folders.birth(name)
         if born is None:
-            self._open.pop(folder, None)
+            self._open.pop(name, None)
             return None
-        known = self._open.get(folder)
+        known = self._open.get(name)
         if known is None or known[0] != born:
-            known = self._open[folder] = (born, DeltaTable(folder))
+            known = self._open[name] = (born, self._delta(name))
         else:
-            known[1].update_incremental()
+            with self._folders.errors():
+                known[1].update_incremental()
         return known
 
-
-def birth(folder: Path) -> Birth | None:
-    """What tells this table from an earlier one of the same name; None without a table."""
-    log = folder / LOG
-    try:
-        status = (log / _FIRST_COMMIT).stat()
-    except FileNotFoundError:
-        # Another program may have cleaned the log up to a checkpoint.
-        return (0, 0) if (log / "_last_checkpoint").exists() else None
-    return status.st_ino, status.st_mtime_ns
+    def _delta(self, name: str, version: int | None = None) -> DeltaTable:
+        with self._folders.errors():
+            return DeltaTable(
+                self._folders.location(name), version=version, storage_options=self._folders.delta_options
+            )
