@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tidemill.core.specs.monitoring import retrain as retrain
     from tidemill.core.specs.serving import Graph as Graph
     from tidemill.core.specs.sources import Source as Source
+    from tidemill.core.specs.sql import sql as sql
     from tidemill.core.specs.training import Gate as Gate
     from tidemill.core.specs.training import integers as integers
     from tidemill.core.specs.training import log_uniform as log_uniform
@@ -61,6 +62,7 @@ _HOMES = {
     "tidemill.core.specs.monitoring": ["Monitor", "notify", "retrain"],
     "tidemill.core.specs.serving": ["Graph"],
     "tidemill.core.specs.sources": ["Source"],
+    "tidemill.core.specs.sql": ["sql"],
     "tidemill.core.specs.training": ["Gate", "integers", "log_uniform", "promote", "search", "split", "uniform"],
     "tidemill.core.steps": ["on_change", "pipeline", "step"],
     "tidemill.core.times": ["NOW", "Time"],

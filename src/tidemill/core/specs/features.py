@@ -13,6 +13,7 @@ from tidemill.core.specs.aggregates import Aggregate
 from tidemill.core.specs.checks import Check
 from tidemill.core.specs.definition import Definition
 from tidemill.core.specs.sources import Source
+from tidemill.core.specs.sql import Sql
 from tidemill.core.times import NOW, Duration, Time, parse_duration
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ class FeatureView(Definition):
     ttl). A view with aggregates exposes only those, over `[t - W, t)`.
 
     Args:
-        transform: A function from rows to rows, or None to take the source's columns as they are.
+        transform: A function from rows to rows, `tm.sql("SELECT ... FROM rows")`, or None to take the source's columns as
+            they are.
         source: The source; it must have a time column.
         keys: Entity key column or columns.
         ttl: How long a state stays valid; None means for ever. Only for views without aggregates.
@@ -122,7 +124,7 @@ class FeatureView(Definition):
 
     def describe(self) -> dict[str, Any]:
         return {
-            "transform": None if self.transform is None else code_digest(self.transform),
+            "transform": _described(self.transform),
             "source": self.source.name,
             "keys": list(self.key_columns),
             "ttl": self.ttl_micros,
@@ -131,6 +133,12 @@ class FeatureView(Definition):
             "known_at": self.known_at,
             "target": None if self.target is None else parse_duration(self.target),
         }
+
+
+def _described(transform: Transform | None) -> str | None:
+    if transform is None:
+        return None
+    return f"sql: {transform.text}" if isinstance(transform, Sql) else code_digest(transform)
 
 
 @dataclass(frozen=True)
