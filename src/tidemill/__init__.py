@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from tidemill.core.specs.preparation import target_encode as target_encode
     from tidemill.core.specs.serving import Graph as Graph
     from tidemill.core.specs.sources import Source as Source
+    from tidemill.core.specs.sql import sql as sql
     from tidemill.core.specs.training import Gate as Gate
     from tidemill.core.specs.training import integers as integers
     from tidemill.core.specs.training import log_uniform as log_uniform
@@ -85,6 +86,7 @@ _HOMES = {
     ],
     "tidemill.core.specs.serving": ["Graph"],
     "tidemill.core.specs.sources": ["Source"],
+    "tidemill.core.specs.sql": ["sql"],
     "tidemill.core.specs.training": ["Gate", "integers", "log_uniform", "promote", "search", "split", "uniform"],
     "tidemill.core.specs.windows": ["calendar"],
     "tidemill.core.steps": ["on_change", "pipeline", "step"],

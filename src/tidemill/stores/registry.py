@@ -76,6 +76,7 @@ BUILT_IN = (
     Backend("artifacts", "memory", _ARTIFACTS),
     Backend("artifacts", "s3", _ARTIFACTS, "s3fs", "s3"),
     Backend("tables", "delta", _TABLES),
+    Backend("tables", "s3", _TABLES, "s3fs", "s3"),
     Backend("online", "lmdb", _ONLINE),
     Backend("online", "memory", _ONLINE),
     Backend("streams", "file", _STREAMS),

@@ -16,6 +16,7 @@ from tidemill.core.specs.checks import Check
 from tidemill.core.specs.definition import Definition
 from tidemill.core.specs.preparation import Prepare, Recipe
 from tidemill.core.specs.sources import Source
+from tidemill.core.specs.sql import Sql
 from tidemill.core.times import NOW, Duration, Time, parse_duration
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class FeatureView(Definition):
     ttl). A view with aggregates exposes only those, over `[t - W, t)`.
 
     Args:
-        transform: A function from rows to rows, or None to take the source's columns as they are.
+        transform: A function from rows to rows, `tm.sql("SELECT ... FROM rows")`, or None to take the source's columns as
+            they are.
         source: The source; it must have a time column.
         keys: Entity key column or columns.
         ttl: How long a state stays valid; None means for ever. Only for views without aggregates.
@@ -131,7 +133,7 @@ class FeatureView(Definition):
 
     def describe(self) -> dict[str, Any]:
         return {
-            "transform": None if self.transform is None else code_digest(self.transform),
+            "transform": _described(self.transform),
             "source": self.source.name,
             "keys": list(self.key_columns),
             "ttl": self.ttl_micros,
@@ -146,6 +148,12 @@ def _each(aggregates: Sequence[Any]) -> tuple[Any, ...]:
     """Aggregates by category one by one; what is no aggregate is left for the check."""
     split = [item.split() if isinstance(item, Aggregate) else (item,) for item in aggregates]
     return tuple(part for parts in split for part in parts)
+
+
+def _described(transform: Transform | None) -> str | None:
+    if transform is None:
+        return None
+    return f"sql: {transform.text}" if isinstance(transform, Sql) else code_digest(transform)
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,11 @@
-"""Tables on Delta Lake, one folder each, on a local disk."""
+"""Tables on Delta Lake, one folder each, on a local disk or in an object store."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, write_deltalake
@@ -18,8 +16,9 @@ from tidemill.core.errors import Conflict, InvalidArgument, InvalidData, NotFoun
 from tidemill.core.ids import check_name
 from tidemill.stores.locks import FileLock
 from tidemill.stores.tables.errors import translated
+from tidemill.stores.tables.folders import Folders, Written
 from tidemill.stores.tables.merge import Merge, merge
-from tidemill.stores.tables.snapshots import LOG, Snapshot, Snapshots
+from tidemill.stores.tables.snapshots import Snapshot, Snapshots
 from tidemill.stores.tables.types import arrow_table, delta_schema, from_stored, stored_schema, to_stored
 
 Once = tuple[str, int]
@@ -40,12 +39,12 @@ class DeltaTables:
     the format are used (no deletion vectors, no column mapping), so any Delta reader reads the tables.
 
     Args:
-        root: The folder of the tables; created when needed. A table `sources/flights` is the folder of that name in it.
+        folders: Where the tables are.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._snapshots = Snapshots()
+    def __init__(self, folders: Folders) -> None:
+        self._folders = folders
+        self._snapshots = Snapshots(folders)
         self._locks: dict[str, FileLock] = {}
 
     def append(self, name: str, frame: pl.DataFrame, *, once: Once | None = None) -> int:
@@ -53,28 +52,30 @@ class DeltaTables:
         if not frame.width:
             raise InvalidArgument(f"the rows for table {name!r} have no columns", expected="at least one column")
         stored_schema(frame.schema)
-        with self._writing(name) as folder:
-            table = self._snapshots.table(folder)
+        with self._writing(name):
+            table = self._snapshots.table(name)
             if table is None:
-                return self._create(name, folder, frame, once)
+                return self._create(name, frame, once)
             if once is not None and _done(table, once):
                 return table.version()
             change = merge(name, self._snapshots.of(table).appended, frame)
-            return self._add(folder, table, change, once)
+            return self._add(name, table, change, once)
 
-    def _create(self, name: str, folder: Path, frame: pl.DataFrame, once: Once | None) -> int:
+    def _create(self, name: str, frame: pl.DataFrame, once: Once | None) -> int:
         self._check_not_nested(name)
+        self._folders.prepare(name)
 
         def commit(actions: list[AddAction]) -> None:
             create_table_with_add_actions(
-                str(folder), delta_schema(frame.schema), actions, mode="error", configuration=_CONFIGURATION,
+                self._folders.location(name), delta_schema(frame.schema), actions, mode="error",
+                configuration=_CONFIGURATION, storage_options=self._folders.delta_options,
                 commit_properties=_properties(once), post_commithook_properties=_HOOK,
             )  # fmt: skip
 
-        _commit_file(folder, frame, commit)
+        self._commit_file(name, frame, commit)
         return 0
 
-    def _add(self, folder: Path, table: DeltaTable, change: Merge, once: Once | None) -> int:
+    def _add(self, name: str, table: DeltaTable, change: Merge, once: Once | None) -> int:
         if change.typed:
             self._rewrite(table, change, once)
         elif change.added:
@@ -83,21 +84,21 @@ class DeltaTables:
                 commit_properties=_properties(once), post_commithook_properties=_HOOK,
             )  # fmt: skip
         elif change.frame.height or once is not None:
-            _commit_rows(folder, table, change.frame, once)
+            self._commit_rows(name, table, change.frame, once)
         table.update_incremental()
         return table.version()
 
     def _rewrite(self, table: DeltaTable, change: Merge, once: Once | None) -> None:
         """Give columns that were all null a type. Their files say otherwise, so all rows are written again, in one commit."""
-        before = _rows(self._snapshots.of(table)).cast({name: change.frame.schema[name] for name in change.typed})
+        before = self._rows(self._snapshots.of(table)).cast({name: change.frame.schema[name] for name in change.typed})
         rows = pl.concat([before.collect(), change.frame], how="diagonal").select(change.frame.columns)
         _overwrite(table, rows, once)
 
     def widen(self, name: str, types: Mapping[str, pl.DataType]) -> int:
         """Give columns other types; see `TableStore.widen`."""
-        with self._writing(name) as folder:
-            table = self._existing(name, folder)
-            rows = _rows(self._snapshots.of(table)).collect()
+        with self._writing(name):
+            table = self._existing(name)
+            rows = self._rows(self._snapshots.of(table)).collect()
             _overwrite(table, rows.with_columns(_widened(name, rows, column, to) for column, to in types.items()), None)
             table.update_incremental()
             return table.version()
@@ -105,28 +106,28 @@ class DeltaTables:
     @contextmanager
     def guard(self, name: str) -> Iterator[None]:
         """Hold off everybody else who guards the same name; see `TableStore.guard`."""
-        self._folder(name)
+        _check(name)
         with self._lock(f"{name}.guard"):
             yield
 
     def position(self, name: str, consumer: str) -> int | None:
         """The highest position committed with `once` by a consumer."""
-        return self._snapshots.position(self._folder(name), consumer)
+        return self._snapshots.position(_check(name), consumer)
 
     def scan(self, name: str, *, version: int | None = None) -> pl.LazyFrame:
         """The rows of a version, in no particular order; see `TableStore.scan`."""
-        snapshot = self._snapshots.newest(self._folder(name))
+        snapshot = self._snapshots.newest(_check(name))
         if snapshot is None:
             raise unknown("table", name, self.names())
         if version is not None and version != snapshot.version:
             snapshot = self._old(name, version, newest=snapshot.version)
-        return _rows(snapshot)
+        return self._rows(snapshot)
 
     def _old(self, name: str, version: int, *, newest: int) -> Snapshot:
         if not 0 <= version <= newest:
             raise NotFound(f"table {name!r} has no version {version}", expected=f"a version from 0 to {newest}")
-        snapshot = self._snapshots.at(self._folder(name), version)
-        if not all(Path(file).exists() for file in snapshot.files):
+        snapshot = self._snapshots.at(name, version)
+        if not _names(snapshot.files) <= self._folders.files(name):
             raise NotFound(
                 f"the rows of version {version} of table {name!r} were vacuumed", hint="Pin versions you need"
             )
@@ -134,26 +135,22 @@ class DeltaTables:
 
     def version(self, name: str) -> int | None:
         """The newest version; None when the table does not exist."""
-        snapshot = self._snapshots.newest(self._folder(name))
+        snapshot = self._snapshots.newest(_check(name))
         return None if snapshot is None else snapshot.version
 
     def versions(self, name: str) -> list[tuple[int, int]]:
         """All versions, oldest first, each with its commit time by the machine's clock (microseconds)."""
-        if self.version(name) is None:
-            raise unknown("table", name, self.names())
-        history = DeltaTable(self._folder(name)).history()
+        history = self._existing(_check(name)).history()
         return sorted((entry["version"], int(entry["timestamp"]) * 1000) for entry in history)
 
     def names(self) -> list[str]:
         """The tables there are, sorted."""
-        logs = self.root.glob(f"**/{LOG}") if self.root.is_dir() else ()
-        names = (log.parent.relative_to(self.root).as_posix() for log in logs)
-        return sorted(name for name in names if not name.startswith("."))
+        return self._folders.names()
 
     def compact(self, name: str) -> int:
         """Join small files; the rows stay the same. Returns the new version."""
-        with self._writing(name) as folder:
-            table = self._existing(name, folder)
+        with self._writing(name):
+            table = self._existing(name)
             if len(table.file_uris()) > 1:
                 table.optimize.compact(post_commithook_properties=_HOOK)
                 table.update_incremental()
@@ -161,50 +158,44 @@ class DeltaTables:
 
     def vacuum(self, name: str, keep: Sequence[int]) -> int:
         """Delete files no kept version (and not the newest) needs, those of killed writers too; returns how many."""
-        with self._writing(name) as folder:
-            table = self._existing(name, folder)
-            needed = {Path(file).name for file in table.file_uris()}
+        with self._writing(name):
+            table = self._existing(name)
+            needed = _names(table.file_uris())
             for version in keep:
-                needed |= {Path(file).name for file in self._old(name, version, newest=table.version()).files}
-            unneeded = [file for file in folder.glob("*.parquet") if file.name not in needed]
-            for file in unneeded:
-                file.unlink()
+                needed |= _names(self._old(name, version, newest=table.version()).files)
+            unneeded = sorted(self._folders.files(name) - needed)
+            self._folders.remove(name, unneeded)
             return len(unneeded)
 
     def delete(self, name: str) -> None:
         """Remove a table with all its versions; no error when there is none."""
-        with self._writing(name) as folder:
-            if folder.exists():
-                # Renamed first: a killed deletion leaves no table that is half there.
-                trash = self.root / ".deleted" / uuid.uuid4().hex
-                trash.parent.mkdir(exist_ok=True)
-                folder.rename(trash)
-                shutil.rmtree(trash)
+        with self._writing(name):
+            self._folders.remove_table(name)
 
-    def _existing(self, name: str, folder: Path) -> DeltaTable:
-        table = self._snapshots.table(folder)
+    def check(self) -> str:
+        """Ask the place of the tables, if it is a server; returns what to tell about it."""
+        check: Callable[[], str] = getattr(self._folders, "check", lambda: "answers")
+        return check()
+
+    def _existing(self, name: str) -> DeltaTable:
+        table = self._snapshots.table(name)
         if table is None:
             raise unknown("table", name, self.names())
         return table
 
     @contextmanager
-    def _writing(self, name: str) -> Iterator[Path]:
-        folder = self._folder(name)
-        with translated(name), self._lock(name):
-            yield folder
+    def _writing(self, name: str) -> Iterator[None]:
+        _check(name)
+        with translated(name), self._lock(name), self._folders.errors():
+            yield
 
     def _lock(self, name: str) -> FileLock:
         if name not in self._locks:
-            path = self.root / ".locks" / f"{name}.lock"
+            path = self._folders.locks / f"{name}.lock"
             path.parent.mkdir(parents=True, exist_ok=True)
             # Of two threads that come first together, both get the one that is kept.
             return self._locks.setdefault(name, FileLock(path))
         return self._locks[name]
-
-    def _folder(self, name: str) -> Path:
-        for part in name.split("/"):
-            check_name(part, "table name")
-        return self.root / name
 
     def _check_not_nested(self, name: str) -> None:
         for other in self.names():
@@ -212,6 +203,52 @@ class DeltaTables:
                 raise Conflict(
                     f"table {name!r} would lie in the same folder as table {other!r}", hint="Choose another name"
                 )
+
+    def _commit_rows(self, name: str, table: DeltaTable, frame: pl.DataFrame, once: Once | None) -> None:
+        def commit(actions: list[AddAction]) -> None:
+            table.create_write_transaction(
+                [*actions], "append", table.schema(), commit_properties=_properties(once),
+                post_commithook_properties=_HOOK,
+            )  # fmt: skip
+
+        self._commit_file(name, frame, commit)
+
+    def _commit_file(self, name: str, frame: pl.DataFrame, commit: Callable[[list[AddAction]], None]) -> None:
+        """Write the rows' file, then commit it. One whose commit failed is removed; one of a killed process by `vacuum`."""
+        file = f"{uuid.uuid4().hex}.parquet"
+        try:
+            actions = []
+            if frame.height:
+                actions = [_add_action(file, self._folders.write(name, file, to_stored(frame)), frame.height)]
+            commit(actions)
+        except (OSError, DeltaError, pl.exceptions.PolarsError, KeyboardInterrupt):
+            if not self._is_committed(name, file):
+                self._folders.remove(name, [file])
+            raise
+
+    def _is_committed(self, name: str, file: str) -> bool:
+        # Interrupted right after the commit, the file belongs to the table although the commit call did not return.
+        table = self._snapshots.table(name)
+        return table is not None and file in _names(table.file_uris())
+
+    def _rows(self, snapshot: Snapshot) -> pl.LazyFrame:
+        if not snapshot.files:
+            return pl.LazyFrame(schema=snapshot.appended)
+        rows = pl.scan_parquet(
+            list(snapshot.files), schema=snapshot.stored, missing_columns="insert", glob=False, hive_partitioning=False,
+            storage_options=self._folders.polars_options,
+        )  # fmt: skip
+        return from_stored(rows, snapshot.appended, snapshot.stored)
+
+
+def _check(name: str) -> str:
+    for part in name.split("/"):
+        check_name(part, "table name")
+    return name
+
+
+def _names(files: Sequence[str]) -> set[str]:
+    return {file.rpartition("/")[2] for file in files}
 
 
 def _done(table: DeltaTable, once: Once) -> bool:
@@ -244,45 +281,5 @@ def _widened(table: str, rows: pl.DataFrame, column: str, dtype: pl.DataType) ->
     return after
 
 
-def _commit_rows(folder: Path, table: DeltaTable, frame: pl.DataFrame, once: Once | None) -> None:
-    def commit(actions: list[AddAction]) -> None:
-        table.create_write_transaction(
-            [*actions], "append", table.schema(), commit_properties=_properties(once), post_commithook_properties=_HOOK
-        )
-
-    _commit_file(folder, frame, commit)
-
-
-def _commit_file(folder: Path, frame: pl.DataFrame, commit: Callable[[list[AddAction]], None]) -> None:
-    """Write the rows' file, then commit it. A file whose commit failed is removed; one of a killed process by `vacuum`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{uuid.uuid4().hex}.parquet"
-    try:
-        if frame.height:
-            to_stored(frame).write_parquet(path)
-        commit([_add_action(path, frame.height)] if frame.height else [])
-    except (OSError, DeltaError, pl.exceptions.PolarsError, KeyboardInterrupt):
-        if not _is_committed(folder, path):
-            path.unlink(missing_ok=True)
-        raise
-
-
-def _is_committed(folder: Path, path: Path) -> bool:
-    # Interrupted right after the commit, the file belongs to the table although the commit call did not return.
-    if not DeltaTable.is_deltatable(str(folder)):
-        return False
-    return path.name in {Path(file).name for file in DeltaTable(folder).file_uris()}
-
-
-def _add_action(path: Path, rows: int) -> AddAction:
-    status = path.stat()
-    return AddAction(path.name, status.st_size, {}, status.st_mtime_ns // 10**6, True, json.dumps({"numRecords": rows}))
-
-
-def _rows(snapshot: Snapshot) -> pl.LazyFrame:
-    if not snapshot.files:
-        return pl.LazyFrame(schema=snapshot.appended)
-    rows = pl.scan_parquet(
-        list(snapshot.files), schema=snapshot.stored, missing_columns="insert", glob=False, hive_partitioning=False
-    )
-    return from_stored(rows, snapshot.appended, snapshot.stored)
+def _add_action(file: str, written: Written, rows: int) -> AddAction:
+    return AddAction(file, written.size, {}, written.modified_ms, True, json.dumps({"numRecords": rows}))

@@ -5,20 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 from tidemill.core.errors import InvalidArgument
+from tidemill.stores.s3 import parse_place
 from tidemill.stores.tables.protocol import TableStore
 
-SCHEMES = ("delta",)
+SCHEMES = ("delta", "s3")
 
 
 def open_tables(url: str, home: Path) -> TableStore:
     """Open the store.
 
     Args:
-        url: `delta:` (the folder `tables` in the home) or `delta:FOLDER` (relative to the home).
+        url: `delta:` (the folder `tables` in the home), `delta:FOLDER` (relative to the home), or `s3://BUCKET/PREFIX` with
+            the usual `AWS_...` variables in the environment.
         home: The project's home folder.
 
     Raises:
         InvalidArgument: The URL is wrong.
+        MissingExtra: A package is not installed.
 
     Example:
         >>> import tempfile
@@ -30,6 +33,12 @@ def open_tables(url: str, home: Path) -> TableStore:
     scheme, _, rest = url.partition(":")
     if scheme not in SCHEMES:
         raise InvalidArgument(f"the table store cannot be {scheme!r}", known=SCHEMES)
-    from tidemill.stores.tables.delta import DeltaTables  # loads polars and deltalake
+    # These load polars and deltalake.
+    from tidemill.stores.tables.delta import DeltaTables
+    from tidemill.stores.tables.folders import LocalFolders
 
-    return DeltaTables(home / (rest.removeprefix("//") or "tables"))
+    if scheme == "s3":
+        from tidemill.stores.tables.s3 import S3Folders
+
+        return DeltaTables(S3Folders(parse_place(url), home / "cache" / "locks"))
+    return DeltaTables(LocalFolders(home / (rest.removeprefix("//") or "tables")))

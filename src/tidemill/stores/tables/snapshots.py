@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 from deltalake import DeltaTable
 
+from tidemill.stores.tables.folders import Folders
 from tidemill.stores.tables.types import dtypes
-
-LOG = "_delta_log"
-_FIRST_COMMIT = f"{0:020d}.json"
-
-Birth = tuple[int, int]
-"""Inode and modification time of a table's first commit: a table deleted and made anew has another."""
 
 
 @dataclass(frozen=True)
@@ -35,69 +30,61 @@ class Snapshot:
 class _Handle:
     """An open table, and what its log looked like when it was last read."""
 
-    born: Birth
+    born: Hashable
     table: DeltaTable
-    log_changed: int
-
-    @classmethod
-    def open(cls, folder: Path, born: Birth) -> _Handle:
-        changed = _changed(folder)  # before the log is read: a commit in between is seen as news
-        return cls(born, DeltaTable(folder), changed)
-
-    def refresh(self, folder: Path) -> None:
-        """Take in commits made since. Looking for the next commit costs microseconds, asking deltalake milliseconds."""
-        changed = _changed(folder)
-        # The time alone could miss two commits within one tick of the disk's clock, the name one whose file was cleaned up.
-        if changed != self.log_changed or (folder / LOG / f"{self.table.version() + 1:020d}.json").exists():
-            self.table.update_incremental()
-            self.log_changed = changed
+    log: Hashable
 
 
 class Snapshots:
-    """What is known of the logs of tables. Safe for threads: readers share one handle a table under a lock."""
+    """What is known of the logs of tables. Safe for threads: readers share one handle a table under a lock.
+
+    Args:
+        folders: Where the tables are.
+    """
 
     OLD = 64
     """How many older versions are remembered."""
 
-    def __init__(self) -> None:
+    def __init__(self, folders: Folders) -> None:
+        self._folders = folders
         self._lock = threading.Lock()
-        self._open: dict[Path, _Handle] = {}
-        self._writing: dict[Path, _Handle] = {}
-        self._newest: dict[Path, tuple[Birth, Snapshot]] = {}
-        self._old: OrderedDict[tuple[Path, Birth, int], Snapshot] = OrderedDict()
+        self._open: dict[str, _Handle] = {}
+        self._writing: dict[str, _Handle] = {}
+        self._newest: dict[str, tuple[Hashable, Snapshot]] = {}
+        self._old: OrderedDict[tuple[str, Hashable, int], Snapshot] = OrderedDict()
 
-    def table(self, folder: Path) -> DeltaTable | None:
+    def table(self, name: str) -> DeltaTable | None:
         """A handle at the newest version for a writer's own use, who holds the table's lock; None without a table."""
-        handle = _refreshed(self._writing, folder)
+        handle = self._refreshed(self._writing, name)
         return None if handle is None else handle.table
 
-    def newest(self, folder: Path) -> Snapshot | None:
+    def newest(self, name: str) -> Snapshot | None:
         """The newest version; None without a table."""
         with self._lock:
-            handle = _refreshed(self._open, folder)
+            handle = self._refreshed(self._open, name)
             if handle is None:
                 return None
             born, table = handle.born, handle.table
-            known = self._newest.get(folder)
+            known = self._newest.get(name)
             if known is None or known[0] != born or known[1].version != table.version():
-                known = self._newest[folder] = (born, self.of(table))
+                known = self._newest[name] = (born, self.of(table))
             return known[1]
 
-    def at(self, folder: Path, version: int) -> Snapshot:
+    def at(self, name: str, version: int) -> Snapshot:
         """An older version of a table that exists."""
-        key = (folder, birth(folder) or (0, 0), version)
+        key = (name, self._folders.birth(name), version)
         with self._lock:
             if key not in self._old:
-                self._old[key] = self.of(DeltaTable(folder, version=version))
+                self._old[key] = self.of(self._delta(name, version))
             self._old.move_to_end(key)
             if len(self._old) > self.OLD:
                 self._old.popitem(last=False)
             return self._old[key]
 
-    def position(self, folder: Path, consumer: str) -> int | None:
+    def position(self, name: str, consumer: str) -> int | None:
         """The highest position a consumer committed."""
         with self._lock:
-            handle = _refreshed(self._open, folder)
+            handle = self._refreshed(self._open, name)
             return None if handle is None else handle.table.transaction_version(consumer)
 
     def of(self, table: DeltaTable) -> Snapshot:
@@ -105,31 +92,25 @@ class Snapshots:
         appended, stored = dtypes(table.schema())
         return Snapshot(table.version(), tuple(table.file_uris()), appended, stored)
 
+    def _refreshed(self, handles: dict[str, _Handle], name: str) -> _Handle | None:
+        born = self._folders.birth(name)
+        if born is None:
+            handles.pop(name, None)
+            return None
+        known = handles.get(name)
+        log = self._folders.log(name)  # before it is read: a commit in between is news the next time
+        if known is None or known.born != born:
+            known = handles[name] = _Handle(born, self._delta(name), log)
+        # The look of the log alone could miss two commits within one tick of the disk's clock, the name of the next one a
+        # file that was cleaned up. Both take microseconds; asking deltalake takes milliseconds.
+        elif log is None or log != known.log or self._folders.has_commit(name, known.table.version() + 1):
+            with self._folders.errors():
+                known.table.update_incremental()
+            known.log = log
+        return known
 
-def _refreshed(handles: dict[Path, _Handle], folder: Path) -> _Handle | None:
-    born = birth(folder)
-    if born is None:
-        handles.pop(folder, None)
-        return None
-    known = handles.get(folder)
-    if known is None or known.born != born:
-        known = handles[folder] = _Handle.open(folder, born)
-    else:
-        known.refresh(folder)
-    return known
-
-
-def _changed(folder: Path) -> int:
-    """When a file was last added to a table's log or removed from it; nanoseconds."""
-    return (folder / LOG).stat().st_mtime_ns
-
-
-def birth(folder: Path) -> Birth | None:
-    """What tells this table from an earlier one of the same name; None without a table."""
-    log = folder / LOG
-    try:
-        status = (log / _FIRST_COMMIT).stat()
-    except FileNotFoundError:
-        # Another program may have cleaned the log up to a checkpoint.
-        return (0, 0) if (log / "_last_checkpoint").exists() else None
-    return status.st_ino, status.st_mtime_ns
+    def _delta(self, name: str, version: int | None = None) -> DeltaTable:
+        with self._folders.errors():
+            return DeltaTable(
+                self._folders.location(name), version=version, storage_options=self._folders.delta_options
+            )
