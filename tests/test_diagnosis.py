@@ -52,6 +52,24 @@ def test_every_store_of_a_project_is_opened(project):
     assert findings["definitions"].detail == "4 definitions"
 
 
+DATABASES = """
+import tidemill as tm
+orders = tm.Source("orders", "sqlite:///shop.db?table=orders")
+sales = tm.Source("sales", "sqlite:///shop.db")
+stock = tm.Source("stock", "postgresql://ada@h/db?table=stock#password=NO_SUCH_VARIABLE")
+"""
+
+
+def test_databases_of_sources_are_examined_without_asking_them(project):
+    folder = project(definitions=DATABASES)
+    assert "no database" in found(folder)["source orders"].detail
+    (folder / "shop.db").touch()
+    findings = found(folder)
+    assert findings["source orders"].state == "ok"
+    assert "neither a table nor a query" in findings["source sales"].detail
+    assert "NO_SUCH_VARIABLE, which is not set" in findings["source stock"].detail
+
+
 def test_a_file_of_a_source_that_is_not_there(project):
     folder = project()
     assert found(folder)["source rows"].state == "attention"

@@ -69,6 +69,7 @@ def _project(settings: Settings) -> Iterator[Finding]:
     yield _defined(settings, definitions)
     if isinstance(definitions, Definitions):
         yield from _files(settings, definitions)
+        yield from _databases(settings, definitions)
         yield from _unknown_channels(settings, definitions)
     for name, url in settings.channels.items():
         yield _channel(name, url)
@@ -118,6 +119,19 @@ def _files(settings: Settings, definitions: Definitions) -> Iterator[Finding]:
             there = (settings.folder / source.url).exists()
             detail = "is there" if there else "There is no such file. `tidemill ingest` needs it, or --url."
             yield Finding(f"source {name}", source.url, "ok" if there else "attention", detail)
+
+
+def _databases(settings: Settings, definitions: Definitions) -> Iterator[Finding]:
+    from tidemill.data.database import is_database, selection
+
+    for name, source in definitions.of_kind("source").items():
+        if source.url is not None and is_database(source.url):
+            try:
+                selection(source.url, source, settings.folder)
+            except TidemillError as error:
+                yield Finding(f"source {name}", concealed(source.url), "attention", str(error))
+            else:
+                yield Finding(f"source {name}", concealed(source.url), "ok", "can be read; the database was not asked")
 
 
 def _unknown_channels(settings: Settings, definitions: Definitions) -> Iterator[Finding]:
