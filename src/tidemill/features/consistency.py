@@ -100,6 +100,7 @@ class Consistency:
         keys: The types of the keys among that.
         read: Gives the rows of a source's table.
         lag: How long after it was known a row may take to be online, microseconds.
+        unique_ids: Whether no id comes twice in a source's rows; see `offline_features`.
     """
 
     service: FeatureService
@@ -107,6 +108,7 @@ class Consistency:
     keys: dict[str, pl.DataType]
     read: Read
     lag: int
+    unique_ids: bool = False
 
     def check(self, logged: LoggedVectors, sample: float) -> list[FeatureCheck]:
         """Compute the vectors of one endpoint again, and compare.
@@ -119,7 +121,7 @@ class Consistency:
         chosen = sampled(asked.select(list(self.keys)), sample)
         asked, rows = asked.filter(chosen), logged.rows.filter(chosen)
         schema_of: SchemaOf = lambda source: self.read(source).collect_schema()  # noqa: E731
-        plan = plan_service(self.service, schema_of, asked.schema, PREDICTION_TIME)
+        plan = plan_service(self.service, schema_of, asked.schema, PREDICTION_TIME, unique_ids=self.unique_ids)
         return list(_Comparison(self, plan, logged.endpoint, asked, rows).checks())
 
     def _asked(self, rows: pl.DataFrame) -> pl.DataFrame:

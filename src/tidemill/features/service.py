@@ -172,7 +172,9 @@ class Features:
                                   expected="since= before until=, and in the past")  # fmt: skip
         known = self._resolved(asked)
         logged = () if self._log is None else self._log(asked, since, end)
-        consistency = Consistency(asked, known.request, known.plan.keys, self._reader.newest, parse_duration(lag))
+        consistency = Consistency(
+            asked, known.request, known.plan.keys, self._reader.newest, parse_duration(lag), self._reader.unique_ids
+        )
         features = merged(consistency.check(one, sample) for one in logged if one.rows.height)
         return Verification(
             service=asked.name, since=since, until=end, sample=sample, endpoints=tuple(one.endpoint for one in logged),
