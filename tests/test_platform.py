@@ -4,14 +4,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 import tidemill as tm
 from tidemill.core.clock import ManualClock
-from tidemill.core.errors import Conflict, InvalidArgument, NotFound, NotReady, UserCodeError
+from tidemill.core.errors import Conflict, InvalidArgument, NotFound, NotReady, Unavailable, UserCodeError
 from tidemill.core.settings import load_settings
+from tidemill.features.online import Online
 from tidemill.platform import Platform
 
 PROJECT = """
@@ -55,6 +57,38 @@ def project(
     (folder / "defs.py").write_text(source.replace("FACTOR", str(factor)))
     (folder / "trips.csv").write_text(ROWS)
     return folder
+
+
+# -- pushes while the online store is away
+
+
+def test_what_the_online_store_missed_is_caught_up(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = True
+    apply, materialize = Online.apply_rows, Online.materialize
+
+    def apply_rows(self: Online, *arguments: Any) -> int:
+        if away:
+            raise Unavailable("the online store does not answer")
+        return apply(self, *arguments)
+
+    def materialize_rows(self: Online, *arguments: Any) -> Any:
+        if away:
+            raise Unavailable("the online store does not answer")
+        return materialize(self, *arguments)
+
+    with Platform(load_settings(project(tmp_path / "trips")), clock=clock) as platform:
+        platform.ingest()
+        monkeypatch.setattr(Online, "apply_rows", apply_rows)
+        monkeypatch.setattr(Online, "materialize", materialize_rows)
+        rows = [{"trip": n, "at": "2023-12-31T00:00:00Z", "station": "south", "fare": 1.0} for n in range(10, 13)]
+        assert [platform.push("trips", [row]).rows for row in rows[:2]] == [1, 1]  # durable all the same
+        platform.catch_up()
+        assert platform.features.vector("features", {"station": "south"})["stations__fare_sum_7d"] is None
+        away = False
+        platform.push("trips", rows[2:])
+        assert platform.features.vector("features", {"station": "south"})["stations__fare_sum_7d"] == 3.0
 
 
 # -- two in one process

@@ -172,6 +172,7 @@ class Daemon:
         done.started += self._fire_triggers()
         platform.alerting.deliver()
         self._rounds += 1
+        platform.catch_up()
         platform.data.flush(least=COMPACT_AT if self._rounds % JOIN_EVERY else 1)
         if self._rounds % JOIN_EVERY == 0:
             self._join_files()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import logging
 import os
 import subprocess
 import sys
@@ -18,13 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 from tidemill.core.clock import Clock, open_clock
 from tidemill.core.context import use_runner
-from tidemill.core.errors import Conflict, NotFound, TidemillError, UserCodeError
+from tidemill.core.errors import Conflict, NotFound, TidemillError, Unavailable, UserCodeError
 from tidemill.core.scope import Scope
 from tidemill.core.settings import FILE_NAME, Settings, environment_of, load_settings
 from tidemill.core.specs.definition import Definitions, collect
 from tidemill.core.specs.sources import Source
 from tidemill.stores.consumers.open import is_broker
 from tidemill.stores.registry import open_store
+
+_log = logging.getLogger("tidemill.platform")
 
 if TYPE_CHECKING:
     import polars as pl
@@ -74,6 +77,7 @@ class Platform:
         self._progress = progress
         self._code = settings.folder
         self._stack = ExitStack()
+        self._behind: set[str] = set()
 
     def __enter__(self) -> Platform:
         self._stack.enter_context(use_runner(self))
@@ -312,7 +316,25 @@ class Platform:
         return self.data.push(self.definitions.get("source", source), rows, again=again)
 
     def _arrived(self, source: Source, rows: pl.DataFrame) -> None:
-        self.features.apply_rows(source, rows)
+        if source.name in self._behind:
+            self.catch_up()  # the table has these rows too
+            return
+        try:
+            self.features.apply_rows(source, rows)
+        except Unavailable as error:
+            # The rows are durable: who pushed them need not send them again. The views find them in the table.
+            self._behind.add(source.name)
+            _log.warning("the views over %s are behind: %s", source.name, error)
+
+    def catch_up(self) -> None:
+        """Bring views up to rows that they could not be given because the online store was away."""
+        for name in sorted(self._behind):
+            try:
+                for view in self.features.served_over(self.definitions.get("source", name)):
+                    self.features.materialize(view)
+            except Unavailable:
+                continue
+            self._behind.discard(name)
 
     def _launch(self, run_id: str) -> int:
         command = [sys.executable, "-m", "tidemill", "execute", run_id, "--project", str(self.settings.folder)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -34,7 +35,7 @@ def test_what_crashes_is_started_again_until_it_ends_for_good(tmp_path: Path, en
     command = [sys.executable, "-c", SUPERVISE, program, str(tmp_path / "starts")]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert (done.returncode, (tmp_path / "starts").read_text()) == (code, "xxxx")
-    assert [line.partition(";")[0] for line in done.stderr.splitlines()] == [
+    assert [json.loads(line)["message"].partition(";")[0] for line in done.stderr.splitlines()] == [
         "The process was killed by signal 9", "The process ended with exit code 1", "The process ended with exit code 6"
     ]  # fmt: skip
 

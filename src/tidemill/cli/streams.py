@@ -87,9 +87,10 @@ def _answering(platform: Platform, service: StreamService, port: int | None) -> 
         yield
         return
     from tidemill.api.streams import answering
+    from tidemill.streaming.lines import announce
 
     with answering(platform, service, port) as url:
-        print(f"Health and metrics at {url}", file=sys.stderr, flush=True)
+        announce(sys.stderr, platform.scope.clock, f"Health and metrics at {url}")
         yield
 
 

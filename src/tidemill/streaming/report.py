@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from typing import TextIO
@@ -10,7 +9,7 @@ from typing import TextIO
 import msgspec
 
 from tidemill.core.clock import Clock
-from tidemill.core.times import format_time
+from tidemill.streaming.lines import announce
 from tidemill.streaming.status import Status
 
 LOG_SECONDS = 10.0
@@ -58,16 +57,8 @@ class JsonLog:
             state, moment = self._said.get(status.source, ("", 0.0))
             if status.state != state or time.monotonic() - moment >= LOG_SECONDS:
                 self._said[status.source] = (status.state, time.monotonic())
-                self._write(status)
-
-    def _write(self, status: Status) -> None:
-        line = {
-            "time": format_time(self._clock.now()), "level": "info" if status.well else "warning",
-            "logger": "tidemill.streaming", "message": status.detail or status.state, "pid": os.getpid(),
-            **msgspec.to_builtins(status),
-        }  # fmt: skip
-        self._out.write(msgspec.json.encode(line).decode() + "\n")
-        self._out.flush()
+                level, fields = "info" if status.well else "warning", msgspec.to_builtins(status)
+                announce(self._out, self._clock, status.detail or status.state, level=level, **fields)
 
     def close(self) -> None:
         """Nothing is open."""

@@ -10,7 +10,9 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
+from tidemill.core.clock import SystemClock
 from tidemill.core.errors import EXIT_CODE
+from tidemill.streaming.lines import announce
 
 STOP_WITHIN = 60.0
 """Seconds the process may take to finish its batch when it is asked to stop."""
@@ -58,7 +60,8 @@ class Supervisor:
         while not self._is_over(code := self._run_once()):
             pause = FIRST_PAUSE if time.monotonic() - began > STEADY else pause
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-            print(f"The process {how}; it is started again in {pause:.1f} s.", file=sys.stderr, flush=True)
+            message = f"The process {how}; it is started again in {pause:.1f} s."
+            announce(sys.stderr, SystemClock(), message, level="warning")
             self._sleep(pause)
             if self._is_over(code):
                 break
