@@ -19,7 +19,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from tidemill.core.errors import InvalidArgument
 from tidemill.stores.consumers.address import Address, parse_address
 from tidemill.stores.consumers.kafka_consumer import KafkaConsumer
-from tidemill.stores.consumers.kafka_errors import REFUSED, denied, log, misconfigured
+from tidemill.stores.consumers.kafka_errors import REFUSED, UNKNOWN, denied, log, misconfigured, no_topic
 from tidemill.stores.consumers.retry import unavailable
 
 _BLOCK = 0.5
@@ -76,10 +76,12 @@ class KafkaProducer:
         for payload, key in zip(payloads, keys or [None] * len(payloads), strict=True):
             self._enqueue(payload, key)
         self._producer.flush()  # ends by itself: what is not taken in time fails
-        if self._failures:
-            if self._failures[0].code() in REFUSED:
-                raise denied(self._who, self._failures[0])
-            raise unavailable(self._who, self._failures[0].str())
+        for error in self._failures[:1]:
+            if error.code() in UNKNOWN:
+                raise no_topic(self._who, self._topic)
+            if error.code() in REFUSED:
+                raise denied(self._who, error)
+            raise unavailable(self._who, error.str())
 
     def close(self) -> None:
         self._producer.flush(0)

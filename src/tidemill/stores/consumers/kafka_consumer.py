@@ -18,8 +18,8 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from tidemill.core.errors import NotFound, TidemillError
-from tidemill.stores.consumers.kafka_errors import REFUSED, denied, log, misconfigured
+from tidemill.core.errors import TidemillError
+from tidemill.stores.consumers.kafka_errors import REFUSED, UNKNOWN, denied, log, misconfigured, no_topic
 from tidemill.stores.consumers.protocol import Checkpoint, Event, earliest
 from tidemill.stores.consumers.retry import persist, unavailable
 from tidemill.stores.consumers.sharing import made_anew
@@ -29,8 +29,6 @@ _ANSWER = 5.0
 
 _BLOCK = 0.5
 """Seconds that one look waits, so that a broken connection is noticed."""
-
-_UNKNOWN = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 
 
 class KafkaConsumer:
@@ -162,8 +160,8 @@ class KafkaConsumer:
         if error.code() == KafkaError._AUTO_OFFSET_RESET and partition in self._places:
             self._stale.add(partition)
             return
-        if error.code() in _UNKNOWN:
-            self._told = NotFound(f"{self._who} has no topic {self._topic!r}", hint="Create it, or correct the URL")
+        if error.code() in UNKNOWN:
+            self._told = no_topic(self._who, self._topic)
         elif error.code() in REFUSED:
             self._told = denied(self._who, error)
         else:

@@ -6,7 +6,7 @@ import logging
 
 from confluent_kafka import KafkaError, KafkaException
 
-from tidemill.core.errors import InvalidArgument, PermissionDenied
+from tidemill.core.errors import InvalidArgument, NotFound, PermissionDenied
 
 log = logging.getLogger("tidemill.kafka")
 """Where the library writes, instead of standard error."""
@@ -18,6 +18,14 @@ REFUSED = (
     KafkaError.SASL_AUTHENTICATION_FAILED,
 )
 """The codes that mean that waiting does not help."""
+
+UNKNOWN = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
+"""The codes that mean that there is no such topic."""
+
+
+def no_topic(who: str, topic: str) -> NotFound:
+    """The error for a topic that does not exist."""
+    return NotFound(f"{who} has no topic {topic!r}", hint="Create it, or correct the URL")
 
 
 def denied(who: str, error: KafkaError) -> PermissionDenied:
