@@ -30,7 +30,6 @@ from tidemill.stores.consumers.retry import unavailable
 
 AWAY = (
     ConnectionClosedError,
-    Error,
     FlushTimeoutError,
     NoRespondersError,
     NoServersError,
