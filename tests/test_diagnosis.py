@@ -14,6 +14,7 @@ SOURCES = """
 import tidemill as tm
 rows = tm.Source("rows", "rows.csv")
 pushed = tm.Source("pushed", id="i")
+events = tm.Source("events", "stream:events", id="i")
 graph = tm.Graph("g").model("models:/m@champion")
 watch = tm.Monitor(graph, on_alarm=[tm.notify("team"), tm.notify("temt")])
 """
@@ -49,7 +50,7 @@ def test_without_a_project_it_says_so_and_examines_what_is_installed(tmp_path):
 def test_every_store_of_a_project_is_opened(project):
     findings = found(project())
     assert {kind: findings[f"{kind} store"].detail for kind in KINDS} == dict.fromkeys(KINDS, "answers")
-    assert findings["definitions"].detail == "4 definitions"
+    assert findings["definitions"].detail == "5 definitions"
 
 
 DATABASES = """
@@ -73,7 +74,7 @@ def test_databases_of_sources_are_examined_without_asking_them(project):
 def test_a_file_of_a_source_that_is_not_there(project):
     folder = project()
     assert found(folder)["source rows"].state == "attention"
-    assert "source pushed" not in found(folder)
+    assert not {"source pushed", "source events"} & set(found(folder))
     (folder / "rows.csv").write_text("i\n1\n")
     assert found(folder)["source rows"].state == "ok"
 

@@ -17,6 +17,7 @@ from tidemill.core.settings import FILE_NAME, Settings, load_settings
 from tidemill.core.specs.definition import Definitions, collect
 from tidemill.core.specs.monitoring import Notify
 from tidemill.core.uris import concealed, without_secret
+from tidemill.stores.consumers.open import is_broker
 from tidemill.stores.registry import KINDS, Backend, backends, open_store
 
 State = Literal["ok", "attention", "optional"]
@@ -115,7 +116,7 @@ def _defined(settings: Settings, found: Definitions | TidemillError) -> Finding:
 
 def _files(settings: Settings, definitions: Definitions) -> Iterator[Finding]:
     for name, source in definitions.of_kind("source").items():
-        if source.url is not None and "://" not in source.url:
+        if source.url is not None and "://" not in source.url and not is_broker(source.url):
             there = (settings.folder / source.url).exists()
             detail = "is there" if there else "There is no such file. `tidemill ingest` needs it, or --url."
             yield Finding(f"source {name}", source.url, "ok" if there else "attention", detail)

@@ -7,9 +7,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from tidemill.core.errors import InvalidArgument
+from tidemill.core.errors import InvalidArgument, NotFound, PermissionDenied
+from tidemill.stores.consumers.kafka import KafkaProducer
+from tidemill.stores.consumers.kafka_consumer import KafkaConsumer
 from tidemill.stores.consumers.open import open_consumer, open_producer
 from tidemill.testing.consumer_suite import (
     Breakable,
@@ -98,6 +100,33 @@ def test_reading_goes_on_behind_events_that_retention_removed(place: Place) -> N
         kept = [int(event.payload[:2]) for event in poll_until(consumer, 3)]
         assert 1 < kept[0] < 10
         assert kept == list(range(kept[0], kept[0] + len(kept)))
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (KafkaError._AUTHENTICATION, PermissionDenied),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, PermissionDenied),
+        (KafkaError._UNKNOWN_TOPIC, NotFound),
+        (KafkaError.UNKNOWN_TOPIC_OR_PART, NotFound),
+    ],
+)
+def test_what_waiting_does_not_help_is_told_once_with_the_reason(
+    place: Place, code: int, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker of the tests refuses nobody and makes every topic, so the library's own errors are handed in."""
+    with closing(place.consumer()) as consumer, closing(place.producer()) as producer:
+        assert isinstance(consumer, KafkaConsumer)
+        assert isinstance(producer, KafkaProducer)
+        consumer._refused(KafkaError(code), "0")
+        with pytest.raises(error, match="Kafka at 127"):
+            consumer.poll(1, timeout=60.0)
+        monkeypatch.setattr(producer, "_enqueue", lambda payload, key: producer._failures.append(KafkaError(code)))
+        with pytest.raises(error, match="Kafka at 127"):
+            producer.send([b"x"])
+        monkeypatch.undo()
+        producer.send([b"y"])
+        assert poll_until(consumer, 1)[0].payload == b"y"
 
 
 @pytest.mark.parametrize(

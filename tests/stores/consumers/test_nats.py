@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +16,7 @@ import nats
 import pytest
 from nats.js import JetStreamContext
 
-from tidemill.core.errors import InvalidArgument, NotFound
+from tidemill.core.errors import InvalidArgument, NotFound, PermissionDenied
 from tidemill.stores.consumers.nats_link import NatsLink
 from tidemill.stores.consumers.nats_reader import NatsReader
 from tidemill.stores.consumers.open import open_consumer, open_producer
@@ -132,6 +134,32 @@ def test_the_server_has_no_such_stream(nats_url: str, name: str, tmp_path: Path)
         on_server(nats_url, lambda js: js.delete_stream(name))
     with closing(open_producer(url, tmp_path)) as producer, pytest.raises(NotFound, match="no JetStream stream"):
         producer.send([b"x"])
+
+
+def test_a_refused_user_is_told_at_once(tmp_path: Path) -> None:
+    """The server of the tests takes everybody; this one says what one with users says."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=refuse, args=(server,))
+        thread.start()
+        url = f"nats://ann:geheim77@127.0.0.1:{server.getsockname()[1]}/events"
+        with (
+            closing(open_consumer(url, tmp_path, group="g")) as consumer,
+            pytest.raises(PermissionDenied, match="refuses") as caught,
+        ):
+            consumer.poll(1, timeout=60.0)
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert "geheim77" not in str(caught.value)
+
+
+def refuse(server: socket.socket) -> None:
+    with suppress(OSError):
+        while True:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b'INFO {"server_id":"x","version":"2.9.0","auth_required":true}\r\n')
+                connection.recv(4096)
+                connection.sendall(b"-ERR 'Authorization Violation'\r\n")
 
 
 @pytest.mark.parametrize("url", ["nats://h", "nats://h/", "nats:/x", "nats://h/a%20b", "nats://h/a?queue=b"])

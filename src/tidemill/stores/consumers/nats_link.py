@@ -12,6 +12,7 @@ from nats.aio.client import Client
 from nats.errors import (
     AuthorizationError,
     ConnectionClosedError,
+    Error,
     FlushTimeoutError,
     InvalidUserCredentialsError,
     NoRespondersError,
@@ -135,8 +136,13 @@ class NatsLink:
                 connect_timeout=_CONNECT,
                 error_cb=_nothing,
             )
-        except BaseException:
+        except BaseException as error:
             await _close(client)
+            # What the server says before a connection stands comes as an error of no kind of its own.
+            if "authorization" in str(error).lower():
+                raise AuthorizationError from error
+            if type(error) is Error:
+                raise ConnectionError(str(error)) from error
             raise
         return client
 

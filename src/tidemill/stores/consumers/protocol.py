@@ -75,7 +75,7 @@ class Consumer(Protocol):
         Memory is bounded by `limit` events and what the backend fetches ahead (see its docstring).
 
         Args:
-            limit: The most events to return.
+            limit: The most events to return, at least 1.
             timeout: Seconds to wait for the first one; 0 looks once.
 
         Raises:
