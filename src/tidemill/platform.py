@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tidemill.core.records.data import Arrival
     from tidemill.data.pushed import Push
     from tidemill.data.service import Data
+    from tidemill.engines.protocol import Engine
     from tidemill.features.online import Online
     from tidemill.features.service import Features
     from tidemill.monitoring.service import Monitoring
@@ -81,7 +82,7 @@ class Platform:
 
     def close(self) -> None:
         """Close the stores that were opened."""
-        for name in ("online_store", "streams", "metadata"):
+        for name in ("engine", "online_store", "streams", "metadata"):
             if name in self.__dict__:
                 self.__dict__.pop(name).close()
 
@@ -116,6 +117,13 @@ class Platform:
         """Durable logs."""
         store: StreamStore = open_store("streams", self.settings.streams, self.settings.home_path)
         return store
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Who runs heavy work; started when first used."""
+        from tidemill.engines.open import open_engine
+
+        return open_engine(self.settings.engine)
 
     # -- definitions
 
@@ -188,7 +196,7 @@ class Platform:
         )
         return Features(
             scope=self.scope, definitions=self.definitions, reader=reader, online=self.online,
-            save=self.tracking.datasets.create,
+            save=self.tracking.datasets.create, engine=lambda: self.engine,
         )  # fmt: skip
 
     @cached_property

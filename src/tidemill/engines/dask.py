@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 from distributed import Client, KilledWorker, LocalCluster, as_completed, get_client
-from distributed.comm import CommClosedError
+from distributed.comm.core import CommClosedError
 
 from tidemill.core.errors import Unavailable
 from tidemill.engines.address import parse_address
@@ -42,9 +42,9 @@ class DaskEngine:
             if not host:
                 self._cluster = LocalCluster(
                     n_workers=workers, threads_per_worker=1, processes=processes, dashboard_address=None,
-                    host="127.0.0.1",
+                    host="127.0.0.1" if processes else None,
                 )  # fmt: skip
-            self._client = Client(self._cluster or f"tcp://{host}", set_as_default=False, timeout=10)
+            self._client = Client(self._cluster or f"tcp://{host}", timeout=10)
         except OSError as error:
             raise Unavailable(f"Dask at {host or 'this machine'} does not answer: {error}") from error
 

@@ -47,9 +47,9 @@ class LocalEngine:
                 for parts in spill.groups():
                     yield checked(work(parts), self.name)
             return
-        parts = self._divided(inputs, partitions)
-        with ThreadPoolExecutor(min(self.workers, max(len(parts), 1)), "tidemill-engine") as pool:
-            for answer in pool.map(work, parts):
+        divided = self._divided(inputs, partitions)
+        with ThreadPoolExecutor(min(self.workers, max(len(divided), 1)), "tidemill-engine") as pool:
+            for answer in pool.map(work, divided):
                 yield checked(answer, self.name)
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -37,7 +38,7 @@ class RayEngine:
                 ray.init(f"ray://{host}", log_to_driver=False)
             else:
                 ray.init(
-                    num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+                    num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
                     _node_ip_address="127.0.0.1",
                 )  # fmt: skip
         except (ConnectionError, ray.exceptions.RayError) as error:
@@ -59,7 +60,7 @@ class RayEngine:
         owners: list[int] = []
         for number, keyed in enumerate(inputs):
             for batch in keyed.batches:
-                made = divide.remote(batch, keyed.keys, count)
+                made: Any = divide.remote(batch, keyed.keys, count)
                 owners.append(number)
                 for place, piece in enumerate(made if count > 1 else [made]):
                     pieces[place].append(piece)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 _PIECES = pa.schema([("input", pa.int32()), ("part", pa.int32()), ("place", pa.int64()), ("rows", pa.binary())])
 _PIECES_SPARK = "input int, part int, place long, rows binary"
-_ANSWERS = "rows binary, kind string, message string, error binary"
+_ANSWERS = pa.schema([("rows", pa.binary()), ("kind", pa.string()), ("message", pa.string()), ("error", pa.binary())])
+_ANSWERS_SPARK = "rows binary, kind string, message string, error binary"
 
 
 class SparkEngine:
@@ -49,13 +50,13 @@ class SparkEngine:
         self, inputs: Sequence[Keyed], function: PartitionFunction, partitions: int | None = None
     ) -> Iterator[pl.DataFrame]:
         count = partitions or max(2 * self._session.sparkContext.defaultParallelism, 2)
+        keys = [keyed.keys for keyed in inputs]
         batches = _batches(inputs)
         if not batches.num_rows:
             return
-        pieces = self._session.createDataFrame(batches).repartition(count).mapInArrow(
-            _Divide(tuple(keyed.keys for keyed in inputs), count), _PIECES_SPARK
-        )  # fmt: skip
-        answers = pieces.groupBy("part").applyInArrow(_Answer(Work.on(inputs, function)), _ANSWERS)
+        pieces = self._session.createDataFrame(batches).mapInArrow(_dividing(keys, count), _PIECES_SPARK)
+        shuffled = pieces.repartition(count, "part").groupBy("part")
+        answers = shuffled.applyInArrow(_answering(Work.on(inputs, function)), _ANSWERS_SPARK)
         yield from (checked(answer, self.name) for answer in self._collected(answers))
 
     def _collected(self, answers: DataFrame) -> Iterator[pl.DataFrame | Failure]:
@@ -89,6 +90,7 @@ def _started(host: str, workers: int | None) -> SparkSession:
     if not host:
         options |= {
             "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1", "spark.ui.enabled": "false",
+            "spark.ui.showConsoleProgress": "false",
         }  # fmt: skip
     for name, value in options.items():
         builder = builder.config(name, value)
@@ -107,35 +109,33 @@ def _batches(inputs: Sequence[Keyed]) -> pa.Table:
     return pa.table([pa.array(values, field.type) for values, field in zip(columns, _PIECES, strict=True)], _PIECES)
 
 
-class _Divide:
+# Functions, not classes: Spark looks at their annotations.
+
+
+def _dividing(keys: Sequence[tuple[str, ...]], count: int) -> Callable[[Iterator[Any]], Iterator[Any]]:
     """Divides batches by the hash of their keys, where Spark put them."""
 
-    def __init__(self, keys: tuple[tuple[str, ...], ...], count: int) -> None:
-        self._keys = keys
-        self._count = count
-
-    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def divide(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for record in batches:
             for row in record.to_pylist():
-                parts = split(from_bytes(row["rows"]), self._keys[row["input"]], self._count)
-                for part, frame in parts.items():
+                for part, frame in split(from_bytes(row["rows"]), keys[row["input"]], count).items():
                     yield pa.RecordBatch.from_pylist([row | {"part": part, "rows": to_bytes(frame)}], _PIECES)
 
+    return divide
 
-class _Answer:
+
+def _answering(work: Work) -> Callable[[Any], Any]:
     """Works on a partition that Spark brought together."""
 
-    def __init__(self, work: Work) -> None:
-        self._work = work
-
-    def __call__(self, table: pa.Table) -> pa.Table:
-        parts: list[list[pl.DataFrame]] = [[] for _ in self._work.schemas]
+    def answer(table: pa.Table) -> pa.Table:
+        parts: list[list[pl.DataFrame]] = [[] for _ in work.schemas]
         for row in sorted(table.to_pylist(), key=lambda row: int(row["place"])):
             parts[row["input"]].append(from_bytes(row["rows"]))
-        found = self._work(parts)
+        found = work(parts)
         if isinstance(found, Failure):
-            answer = {"rows": None, "kind": found.kind, "message": found.message, "error": found.error}
+            row = {"kind": found.kind, "message": found.message, "error": found.error}
         else:
-            answer = {"rows": to_bytes(found), "kind": None, "message": None, "error": None}
-        schema = pa.schema([("rows", pa.binary()), ("kind", pa.string()), ("message", pa.string()), ("error", pa.binary())])
-        return pa.Table.from_pylist([answer], schema)
+            row = {"rows": to_bytes(found)}
+        return pa.Table.from_pylist([row], _ANSWERS)
+
+    return answer

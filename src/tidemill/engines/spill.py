@@ -76,7 +76,7 @@ class Spill:
         for batch in keyed.batches:
             for bucket, part in split(batch, keyed.keys, self._buckets).items():
                 held[bucket].append(part)
-            size += batch.estimated_size()
+            size += int(batch.estimated_size())
             if size * HELD > self._memory:
                 self._flush(number, held)
                 size = 0
@@ -89,7 +89,7 @@ class Spill:
             path = Path(self._folder.name) / f"{number}-{bucket}-{len(files)}.arrow"
             frame.write_ipc(path, compression="uncompressed")
             files.append(path)
-            self._bytes[bucket] += frame.estimated_size()
+            self._bytes[bucket] += int(frame.estimated_size())
 
     def _read(self, number: int, bucket: int) -> list[pl.DataFrame]:
         frames = []

@@ -15,6 +15,7 @@ from tidemill.core.specs.definition import Definitions
 from tidemill.core.specs.features import FeatureService, FeatureView, Label
 from tidemill.core.specs.sources import Source
 from tidemill.core.times import Time
+from tidemill.engines.protocol import Engine
 from tidemill.features.catalog import Catalog, ServiceInfo, ViewInfo
 from tidemill.features.offline import offline_features
 from tidemill.features.online import Freshness, Materialized, Online
@@ -33,18 +34,20 @@ class Features:
         online: The online side.
         save: Keeps a frame as a dataset.
         counted: Told of each training set what became of its rows.
+        engine: Gives who runs the offline path; the calling thread when absent.
     """
 
     def __init__(
         self, *, scope: Scope, definitions: Definitions, reader: SourceReader, online: Online, save: Save,
-        counted: Callable[[Counts], None] | None = None,
+        counted: Callable[[Counts], None] | None = None, engine: Callable[[], Engine] | None = None,
     ) -> None:  # fmt: skip
         self._scope = scope
         self._definitions = definitions
         self._reader = reader
         self._online = online
         self._catalog = Catalog(definitions, reader)
-        self._training_sets = TrainingSets(clock=scope.clock, reader=reader, save=save, counted=counted)
+        self._training_sets = TrainingSets(clock=scope.clock, reader=reader, save=save, counted=counted, engine=engine)
+        self._engine = engine
 
     # -- offline -----------------------------------------------------------------------------------
 
@@ -62,8 +65,9 @@ class Features:
     ) -> pl.DataFrame:
         """The features for each row of a frame, as of its time; see `offline_features`."""
         return offline_features(
-            self._service(service), spine, time, self._reader.newest, known_at, self._reader.unique_ids
-        )
+            self._service(service), spine, time, self._reader.newest, known_at, self._reader.unique_ids,
+            engine=None if self._engine is None else self._engine(),
+        )  # fmt: skip
 
     # -- online ------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from tidemill.core.schema import Column
 from tidemill.core.specs.features import FeatureService, FeatureView, Label
 from tidemill.core.specs.sources import SYSTEM_COLUMNS, Source
 from tidemill.core.times import Now, Time, to_micros
+from tidemill.engines.protocol import Engine
 from tidemill.features.labels import LABEL, with_labels
 from tidemill.features.offline import planned_features
 from tidemill.features.plan import describe_column, plan_service
@@ -79,15 +80,18 @@ class TrainingSets:
         reader: Access to the tables.
         save: Keeps a frame as a dataset.
         counted: Told of each training set what became of the rows.
+        engine: Gives who computes the features; the calling thread when absent.
     """
 
     def __init__(
-        self, *, clock: Clock, reader: SourceReader, save: Save, counted: Callable[[Counts], None] | None = None
-    ) -> None:
+        self, *, clock: Clock, reader: SourceReader, save: Save, counted: Callable[[Counts], None] | None = None,
+        engine: Callable[[], Engine] | None = None,
+    ) -> None:  # fmt: skip
         self._clock = clock
         self._reader = reader
         self._save = save
         self._counted = counted
+        self._engine = engine
 
     def training_set(
         self, *, service: FeatureService, spine: Source, label: Label | None, until: Time, since: Time | None = None,
@@ -127,6 +131,7 @@ class TrainingSets:
             pinned.read,
             known_at,
             lambda view, failed: counts.update(_failures(view, failed)),
+            engine=None if self._engine is None else self._engine(),
         )
         if self._counted is not None:
             self._counted(counts)
