@@ -33,7 +33,7 @@ def key_hashes(frame: pl.DataFrame, keys: Sequence[str]) -> pl.Series:
         >>> key_hashes(narrow, ["a", "b"]).equals(key_hashes(wide, ["a", "b"]))
         True
         >>> key_hashes(narrow, ["a", "b"])[0]
-        10330706425391092063
+        6391211948792493894
     """
     hashes = np.zeros(frame.height, np.uint64)
     known = pl.repeat(True, frame.height, dtype=pl.Boolean, eager=True)

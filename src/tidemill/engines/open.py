@@ -55,7 +55,7 @@ BUILT_IN = (
     Opener("local", "tidemill.engines.local:open_local"),
     Opener("ray", "tidemill.engines.ray:open_ray", ("ray",), "ray"),
     Opener("dask", "tidemill.engines.dask:open_dask", ("distributed",), "dask"),
-    Opener("spark", "tidemill.engines.spark:open_spark", ("pyspark", "pyarrow"), "spark"),
+    Opener("spark", "tidemill.engines.spark:open_spark", ("pyspark", "pyarrow", "pandas"), "spark"),
 )
 
 

@@ -83,9 +83,7 @@ def _started(host: str, workers: int | None) -> SparkSession:
     if not host and not os.environ.get("JAVA_HOME") and shutil.which("java") is None:
         raise Unavailable("engine 'spark' found no Java", hint="Install Java 17 or newer, or set JAVA_HOME")
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    builder = SparkSession.builder.appName("tidemill").master(
-        f"spark://{host}" if host else f"local[{workers or '*'}]"
-    )
+    builder = SparkSession.builder.appName("tidemill").master(f"spark://{host}" if host else f"local[{workers or '*'}]")
     options = {"spark.sql.execution.arrow.maxRecordsPerBatch": "1", "spark.sql.adaptive.enabled": "false"}
     if not host:
         options |= {

@@ -247,7 +247,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tidemill.testing.feature_cases", description=__doc__)
     parser.add_argument("file", type=Path, help="a JSON file of cases")
     parser.add_argument("--path", choices=list(PATHS), default="offline", help="which path answers")
-    parser.add_argument("--engine", metavar="ENGINE", help="who runs the offline path: local, ray, dask, spark, or a URL")
+    parser.add_argument(
+        "--engine", metavar="ENGINE", help="who runs the offline path: local, ray, dask, spark, or a URL"
+    )
     options = parser.parse_args(arguments)
     try:
         cases = json.loads(options.file.read_text(encoding="utf-8"))["cases"]
