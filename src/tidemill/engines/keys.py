@@ -88,9 +88,9 @@ def _words(values: pl.Series) -> pl.Series:
 
 
 def _float_words(values: pl.Series) -> pl.Series:
-    # Adding nothing makes 0.0 of -0.0; of all the NaNs there are, one stands for the rest.
-    plain = (values + 0.0).fill_nan(float("nan"))
-    bits = pl.Series(plain.fill_null(0.0).to_numpy().view(np.uint64))
+    # Adding nothing makes 0.0 of -0.0 (NumPy does it, Polars leaves it out); one NaN stands for all there are.
+    plain = values.fill_nan(float("nan")).fill_null(0.0).to_numpy() + 0.0
+    bits = pl.Series(plain.view(np.uint64))
     return bits if not values.null_count() else _nulled(bits, values)
 
 
