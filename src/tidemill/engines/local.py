@@ -1,23 +1,26 @@
 """This machine: partitions on threads, or one after the other from disk where memory is capped.
 
-Threads, not processes: Polars and NumPy release the interpreter's lock, a forked child of a process that ran Polars hangs, and a
-spawned one costs a second and a copy of the rows.
+Threads, not processes: Polars and NumPy release the interpreter's lock, a forked child of a process that ran Polars hangs, and
+a spawned one costs a second and a copy of the rows.
 """
 
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import polars as pl
 
 from tidemill.engines.address import parse_address
 from tidemill.engines.keys import split
-from tidemill.engines.partition import Parts, Work, checked, grouped
+from tidemill.engines.partition import Failure, Parts, Work, checked, grouped
 from tidemill.engines.protocol import Keyed, PartitionFunction
 from tidemill.engines.spill import Spill
+
+T = TypeVar("T")
 
 ROWS_PER_PARTITION = 1_000_000
 """Fewer rows than this are not worth dividing."""
@@ -29,7 +32,7 @@ class LocalEngine:
     Args:
         workers: How many partitions are worked on at once; as many as there are processors when absent.
         memory: Bytes the work may take. Rows then go through files in the temporary folder (`TMPDIR`), and as many partitions
-            as fit are worked on together, one such group at a time. A single key is never divided.
+            as fit are worked on together. A single key is never divided.
     """
 
     name = "local"
@@ -42,15 +45,22 @@ class LocalEngine:
         self, inputs: Sequence[Keyed], function: PartitionFunction, partitions: int | None = None
     ) -> Iterator[pl.DataFrame]:
         work = Work.on(inputs, function)
-        if self.memory is not None:
-            with Spill(inputs, self.memory, partitions) as spill:
-                for parts in spill.groups():
-                    yield checked(work(parts), self.name)
+        if self.memory is None:
+            yield from self._worked(work, iter(self._divided(inputs, partitions)))
             return
-        divided = self._divided(inputs, partitions)
-        with ThreadPoolExecutor(min(self.workers, max(len(divided), 1)), "tidemill-engine") as pool:
-            for answer in pool.map(work, divided):
-                yield checked(answer, self.name)
+        with Spill(inputs, self.memory, self.workers, partitions) as spill:
+            yield from self._worked(lambda group: work(spill.read(group)), spill.groups())
+
+    def _worked(self, work: Callable[[T], pl.DataFrame | Failure], tasks: Iterator[T]) -> Iterator[pl.DataFrame]:
+        """Answers in the order of the tasks; no more of them are begun than there are workers."""
+        pending: deque[Future[pl.DataFrame | Failure]] = deque()
+        with ThreadPoolExecutor(self.workers, "tidemill-engine") as pool:
+            for task in tasks:
+                if len(pending) == self.workers:
+                    yield checked(pending.popleft().result(), self.name)
+                pending.append(pool.submit(work, task))
+            while pending:
+                yield checked(pending.popleft().result(), self.name)
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -27,12 +27,14 @@ class Spill:
     Args:
         inputs: The rows; they are read when the spill is entered.
         memory: Bytes that may be used.
+        at_once: How many groups of parts are in memory at a time.
         partitions: How many parts to make; `BUCKETS` when absent.
     """
 
-    def __init__(self, inputs: Sequence[Keyed], memory: int, partitions: int | None = None) -> None:
+    def __init__(self, inputs: Sequence[Keyed], memory: int, at_once: int = 1, partitions: int | None = None) -> None:
         self._inputs = inputs
         self._memory = memory
+        self._group_bytes = memory // (ROOM * at_once)
         self._buckets = partitions or BUCKETS
         self._divided = partitions is not None
         self._files: defaultdict[tuple[int, int], list[Path]] = defaultdict(list)
@@ -51,24 +53,24 @@ class Spill:
     def __exit__(self, *error: object) -> None:
         self._folder.cleanup()
 
-    def groups(self) -> Iterator[Parts]:
-        """The rows again, whole keys together; each part is read when it is asked for, and its files are gone after."""
-        for group in self._planned():
-            parts = [[self._read(number, bucket) for bucket in group] for number in range(len(self._inputs))]
-            yield [[frame for frames in listed for frame in frames] for listed in parts]
-
-    def _planned(self) -> Iterator[list[int]]:
-        """Buckets to be worked on together."""
+    def groups(self) -> Iterator[list[int]]:
+        """Parts to be worked on together, as far as they fit."""
         group: list[int] = []
         size = 0
         for bucket in sorted(self._bytes):
-            if group and (self._divided or (size + self._bytes[bucket]) * ROOM > self._memory):
+            if group and (self._divided or size + self._bytes[bucket] > self._group_bytes):
                 yield group
                 group, size = [], 0
             group.append(bucket)
             size += self._bytes[bucket]
         if group:
             yield group
+
+    def read(self, group: Sequence[int]) -> Parts:
+        """The rows of some parts, by input. Their files are gone then."""
+        return [
+            [frame for bucket in group for frame in self._read(number, bucket)] for number in range(len(self._inputs))
+        ]
 
     def _write(self, number: int, keyed: Keyed) -> None:
         held: defaultdict[int, list[pl.DataFrame]] = defaultdict(list)

@@ -67,6 +67,7 @@ def planned_features(
         read: Gives the rows of a source's table.
         known_at: Whether a row counts only once its created time had passed.
         failed: Told of each view with checks how many rows failed each of them.
+        engine: Who runs the work; this very thread when absent.
     """
     t = moments(spine, time)
     found: dict[int, pl.DataFrame] = {}

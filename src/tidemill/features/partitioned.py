@@ -116,11 +116,11 @@ def partitioned(
 
 def _batches(rows: ViewRows, table: pl.LazyFrame, failures: Counter[str]) -> Iterator[pl.DataFrame]:
     """The view's rows that a question can find. The user's transform runs here, so no worker needs the user's code."""
-    findable = pl.all_horizontal(pl.col("event_ts", *rows.view.key_columns).is_not_null())
+    needed = ["event_ts", *rows.view.key_columns]
     for batch in table.select(rows.reads).collect_batches(chunk_size=BATCH_ROWS):
         derived, failed = rows.derive(batch.lazy())
         failures.update(failed)
-        yield derived.filter(findable)
+        yield derived.drop_nulls(needed)
 
 
 def _questions(part: UsePlan, spine: pl.DataFrame, t: Ints) -> Keyed:
