@@ -45,14 +45,23 @@ def key_hashes(frame: pl.DataFrame, keys: Sequence[str]) -> pl.Series:
     return found.zip_with(known, pl.Series("hash", [None], dtype=pl.UInt64)) if not known.all() else found
 
 
-def partition_numbers(frame: pl.DataFrame, keys: Sequence[str], partitions: int) -> pl.Series:
-    """The partition of each row, from 0; a row with a null in its key is in the first one."""
-    # The high bits are spread over the partitions, so that a hash can be divided again by its low bits.
-    return ((key_hashes(frame, keys).fill_null(0) // 2**32) % partitions).cast(pl.UInt32).alias("\0partition")
+def partition_numbers(frame: pl.DataFrame, keys: Sequence[str], partitions: int, *, again: int = 0) -> pl.Series:
+    """The partition of each row, from 0; a row with a null in its key is in the first one.
+
+    Args:
+        frame: The rows.
+        keys: Their key columns.
+        partitions: How many partitions there are.
+        again: How often the rows were divided before; each time keys fall apart differently.
+    """
+    hashes = key_hashes(frame, keys).fill_null(0)
+    if again:
+        hashes = pl.Series(_mixed(hashes.to_numpy() + np.uint64(again * int(_BASE) % 2**64)))
+    return ((hashes // 2**32) % partitions).cast(pl.UInt32).alias("\0partition")
 
 
-def split(frame: pl.DataFrame, keys: Sequence[str], partitions: int) -> dict[int, pl.DataFrame]:
-    """The rows of each partition that has any, in their order.
+def split(frame: pl.DataFrame, keys: Sequence[str], partitions: int, *, again: int = 0) -> dict[int, pl.DataFrame]:
+    """The rows of each partition that has any, in their order; see `partition_numbers`.
 
     Example:
         >>> parts = split(pl.DataFrame({"k": [5, 7, 5]}), ["k"], 4)
@@ -61,7 +70,7 @@ def split(frame: pl.DataFrame, keys: Sequence[str], partitions: int) -> dict[int
     """
     if partitions == 1 or frame.is_empty():
         return {0: frame} if frame.height else {}
-    numbered = frame.with_columns(partition_numbers(frame, keys, partitions))
+    numbered = frame.with_columns(partition_numbers(frame, keys, partitions, again=again))
     parts = numbered.partition_by("\0partition", maintain_order=True, include_key=False, as_dict=True)
     return {int(number): part for (number,), part in parts.items()}
 

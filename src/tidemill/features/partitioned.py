@@ -17,7 +17,7 @@ from tidemill.features.kernel.timeline import Ints
 from tidemill.features.plan import UsePlan
 from tidemill.features.rows import ViewRows
 
-BATCH_ROWS = 250_000
+BATCH_ROWS = 500_000
 """Rows of a table that are read, checked and transformed at once."""
 _USE, _ROW, _TIME = "\0use", "\0row", "\0t"
 
