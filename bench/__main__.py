@@ -21,7 +21,7 @@ from rich.table import Table
 
 from bench.measure import Row, Size
 
-NAMES = ("starting", "joins", "windows", "streams", "online", "serving", "metrics")
+NAMES = ("starting", "joins", "outofcore", "windows", "streams", "online", "serving", "metrics")
 PACKAGES = ("tidemill", "polars", "numpy", "lmdb", "deltalake", "sqlalchemy", "scikit-learn", "uvicorn", "msgspec")
 
 

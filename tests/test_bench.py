@@ -22,6 +22,7 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     [
         ("starting", {"bare python", "import tidemill", "tidemill --help"}),
         ("joins", {"polars join_asof", "tidemill"}),
+        ("outofcore", {"polars join_asof", "tidemill"}),
         ("windows", {"numpy, sums between two searches", "tidemill"}),
         ("online", {"lmdb get and decode", "tidemill", "tidemill, window of a day"}),
         ("serving", {"uvicorn and the bare model", "tidemill, features in the request", "tidemill, features by key"}),

@@ -145,6 +145,25 @@ def test_a_closed_platform_opens_its_stores_anew(tmp_path: Path, clock: ManualCl
         assert again.features.online("features", rows, clock.now()).height == 1
 
 
+def test_the_engine_of_the_settings_computes_training_sets(tmp_path: Path, clock: ManualClock) -> None:
+    folder = project(tmp_path / "trips")
+    with Platform(
+        load_settings(folder, environ={"TIDEMILL_ENGINE": "local:?workers=3&memory=1GiB"}), clock=clock
+    ) as opened:
+        opened.ingest()
+        assert "engine" not in opened.__dict__, "it is started when it is needed"
+        service = opened.definitions.get("feature_service", "features")
+        assert (
+            opened.features.offline(service, pl.DataFrame({"station": ["north"], "t": [clock.now()]}), "t").height == 1
+        )
+        assert (opened.engine.name, opened.engine.workers, opened.engine.memory) == ("local", 3, 2**30)
+    with (
+        Platform(load_settings(folder, environ={"TIDEMILL_ENGINE": "abacus:"}), clock=clock) as wrong,
+        pytest.raises(InvalidArgument, match="engine cannot be 'abacus'"),
+    ):
+        _ = wrong.engine
+
+
 def test_opening_reads_no_definitions_and_makes_no_stores(tmp_path: Path) -> None:
     folder = project(tmp_path / "a", "raise RuntimeError('imported')")
     with tm.open(folder):

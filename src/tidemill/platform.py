@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tidemill.core.specs.features import FeatureService
     from tidemill.data.pushed import Push
     from tidemill.data.service import Data
+    from tidemill.engines.protocol import Engine
     from tidemill.features.online import Online
     from tidemill.features.service import Features
     from tidemill.monitoring.service import Monitoring
@@ -89,7 +90,7 @@ class Platform:
 
     def close(self) -> None:
         """Close the stores that were opened."""
-        for name in ("online_store", "streams", "metadata"):
+        for name in ("engine", "online_store", "streams", "metadata"):
             if name in self.__dict__:
                 self.__dict__.pop(name).close()
 
@@ -124,6 +125,13 @@ class Platform:
         """Durable logs."""
         store: StreamStore = open_store("streams", self.settings.streams, self.settings.home_path)
         return store
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Who runs heavy work; started when first used."""
+        from tidemill.engines.open import open_engine
+
+        return open_engine(self.settings.engine)
 
     # -- definitions
 
@@ -196,7 +204,7 @@ class Platform:
         )
         return Features(
             scope=self.scope, definitions=self.definitions, reader=reader, online=self.online,
-            save=self.tracking.datasets.create, log=self._vectors,
+            save=self.tracking.datasets.create, log=self._vectors, engine=lambda: self.engine,
         )  # fmt: skip
 
     def _vectors(self, service: FeatureService, since: int, until: int) -> Sequence[LoggedVectors]:

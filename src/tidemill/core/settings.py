@@ -55,6 +55,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tables: str = "delta:"
     online: str = "lmdb:"
     streams: str = "file:"
+    engine: str = "local:"
+    """Who runs heavy work: `local:`, `ray:`, `dask:`, `spark:`, with an address for a cluster."""
     clock: str = "system"
     principal: str = ""
     executor: str = "process"
@@ -129,6 +131,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
         "tables",
         "online",
         "streams",
+        "engine",
         "clock",
         "principal",
         "executor",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -10,9 +10,11 @@ import polars as pl
 from tidemill.core.errors import unknown
 from tidemill.core.specs.features import FeatureService, FeatureView
 from tidemill.core.specs.sources import Source
+from tidemill.engines.protocol import Engine
 from tidemill.features.kernel.history import History
 from tidemill.features.kernel.timeline import Ints, shifted
 from tidemill.features.kernel.windows import window_times
+from tidemill.features.partitioned import UNMATCHED, Ask, partitioned
 from tidemill.features.plan import OnDemandPlan, ServicePlan, UsePlan, plan_service
 from tidemill.features.rows import ViewRows
 from tidemill.features.spine import moments
@@ -21,13 +23,10 @@ from tidemill.features.transforms import call, resolved
 Read = Callable[[Source], pl.LazyFrame]
 """The rows of a source's table: its columns, `event_ts`, `created_ts` and `ingest_seq`."""
 
-UNMATCHED = "removes nothing"
-"""What the removals of a change log are counted under that find no row to remove."""
-
 
 def offline_features(
     service: FeatureService, spine: pl.DataFrame, time: str, read: Read, known_at: bool = False,
-    unique_ids: bool = False,
+    unique_ids: bool = False, engine: Engine | None = None,
 ) -> pl.DataFrame:  # fmt: skip
     """The features of a service for each row of a spine, as of the row's time.
 
@@ -38,6 +37,7 @@ def offline_features(
         read: Gives the rows of a source's table.
         known_at: Whether a row counts only once its created time had passed (R3), for every view.
         unique_ids: Whether no id comes twice in a source's rows; else a repeated event counts at its first report (R11).
+        engine: Who runs the work, with the same result; this very thread when absent.
 
     Returns:
         The spine's rows and columns in the spine's order, and the features after them in the service's order. An on-demand
@@ -51,12 +51,13 @@ def offline_features(
     plan = plan_service(
         service, lambda source: read(source).collect_schema(), spine.schema, time, unique_ids=unique_ids
     )
-    return planned_features(plan, spine, time, read, known_at)
+    return planned_features(plan, spine, time, read, known_at, engine=engine)
 
 
 def planned_features(
     plan: ServicePlan, spine: pl.DataFrame, time: str, read: Read, known_at: bool = False,
     failed: Callable[[FeatureView, Mapping[str, int]], None] | None = None, seen: Ints | None = None,
+    engine: Engine | None = None,
 ) -> pl.DataFrame:  # fmt: skip
     """The features of a resolved service; see `offline_features`.
 
@@ -69,35 +70,40 @@ def planned_features(
         failed: Told of each view how many rows failed each of its checks, and how many removals removed nothing.
         seen: With `known_at`, by when rows must have been known; absent, and for views that always ask for it, by the
             row's own time.
+        engine: Who runs the work; this very thread when absent.
     """
     t = moments(spine, time)
-    histories: dict[int, History] = {}
+    found: dict[int, pl.DataFrame] = {}
+    for parts in _by_view(plan):  # one view used twice is read and sorted once
+        rows = parts[0].rows
+        table = _in_reach(rows, read(rows.view.source), t)
+        by = None if rows.view.is_as_known else seen
+        if engine is None:
+            answers, failures = _answered(parts, table, spine, t, known_at, by)
+        else:
+            answers, failures = partitioned(engine, parts, table, spine, t, known=known_at, seen=by)
+        found |= zip(map(id, parts), answers, strict=True)
+        if failed is not None and failures:
+            failed(rows.view, failures)
     columns: dict[str, pl.Series] = {}
     for part in plan.parts:
-        if isinstance(part, OnDemandPlan):
-            found = on_demand(part, spine)
-        else:
-            view = part.use.view
-            if id(view) not in histories:  # one view used twice is read and sorted once
-                histories[id(view)], failures = _history(part.rows, t, read, known_at)
-                if failed is not None and failures:
-                    failed(view, failures)
-            found = answer(part, histories[id(view)], spine, t, None if view.is_as_known else seen)
-        columns |= found.to_dict()
+        columns |= (on_demand(part, spine) if isinstance(part, OnDemandPlan) else found[id(part)]).to_dict()
     return spine.with_columns(columns.values())
+
+
+def _by_view(plan: ServicePlan) -> list[list[UsePlan]]:
+    views: dict[int, list[UsePlan]] = {}
+    for part in plan.uses:
+        views.setdefault(id(part.use.view), []).append(part)
+    return list(views.values())
 
 
 def answer(
     part: UsePlan, history: History, questions: pl.DataFrame, t: Ints, seen: Ints | None = None
 ) -> pl.DataFrame:  # fmt: skip
     """The features of one view under their full names."""
-    view = part.use.view
-    keys = [part.use.keys[key] for key in view.key_columns]
-    if view.is_windowed:
-        found = history.windowed(questions, keys, t, view.aggregates, seen)
-    else:
-        found = history.latest(questions, keys, t, list(part.names), view.ttl_micros, seen)
-    return found.select(pl.col(feature).alias(full) for feature, full in part.names.items())
+    keys = [part.use.keys[key] for key in part.use.view.key_columns]
+    return Ask.of(part)(history, questions, keys, t, seen)
 
 
 def on_demand(part: OnDemandPlan, rows: pl.DataFrame) -> pl.DataFrame:
@@ -122,9 +128,13 @@ def on_demand(part: OnDemandPlan, rows: pl.DataFrame) -> pl.DataFrame:
     return found
 
 
-def _history(rows: ViewRows, t: Ints, read: Read, known_at: bool) -> tuple[History, Mapping[str, int]]:
+def _answered(
+    parts: Sequence[UsePlan], table: pl.LazyFrame, spine: pl.DataFrame, t: Ints, known_at: bool, seen: Ints | None
+) -> tuple[list[pl.DataFrame], Mapping[str, int]]:
+    """The features of all uses of one view, and how many of its rows failed each check."""
+    rows = parts[0].rows
     view = rows.view
-    frame, failures = rows.derive(_in_reach(rows, read(view.source), t))
+    frame, failures = rows.derive(table)
     history = History(
         frame,
         view.key_columns,
@@ -132,9 +142,8 @@ def _history(rows: ViewRows, t: Ints, read: Read, known_at: bool) -> tuple[Histo
         known=known_at or view.is_as_known,
         event_id=rows.event_id,
     )
-    if history.unmatched:
-        failures = {**failures, UNMATCHED: history.unmatched}
-    return history, failures
+    failures = {**failures, UNMATCHED: history.unmatched} if history.unmatched else failures
+    return [answer(part, history, spine, t, seen) for part in parts], failures
 
 
 def _in_reach(rows: ViewRows, table: pl.LazyFrame, t: Ints) -> pl.LazyFrame:

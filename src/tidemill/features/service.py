@@ -16,6 +16,7 @@ from tidemill.core.specs.definition import Definitions
 from tidemill.core.specs.features import FeatureService, FeatureView, Label
 from tidemill.core.specs.sources import Source
 from tidemill.core.times import Duration, Time, format_time, parse_duration
+from tidemill.engines.protocol import Engine
 from tidemill.features.catalog import Catalog, Resolved, ServiceInfo, ViewInfo
 from tidemill.features.consistency import Consistency, Verification, merged
 from tidemill.features.offline import offline_features
@@ -35,11 +36,12 @@ class Features:
         online: The online side.
         save: Keeps a frame as a dataset.
         log: The feature vectors that were served.
+        engine: Gives who runs the offline path; the calling thread when absent.
     """
 
     def __init__(
         self, *, scope: Scope, definitions: Definitions, reader: SourceReader, online: Online, save: Save,
-        log: VectorLog | None = None,
+        log: VectorLog | None = None, engine: Callable[[], Engine] | None = None,
     ) -> None:  # fmt: skip
         self._scope = scope
         self._log = log
@@ -47,7 +49,8 @@ class Features:
         self._reader = reader
         self._online = online
         self._catalog = Catalog(definitions, reader)
-        self._training_sets = TrainingSets(clock=scope.clock, reader=reader, save=save)
+        self._training_sets = TrainingSets(clock=scope.clock, reader=reader, save=save, engine=engine)
+        self._engine = engine
 
     # -- offline -----------------------------------------------------------------------------------
 
@@ -65,8 +68,9 @@ class Features:
     ) -> pl.DataFrame:
         """The features for each row of a frame, as of its time; see `offline_features`."""
         return offline_features(
-            self._service(service), spine, time, self._reader.newest, known_at, self._reader.unique_ids
-        )
+            self._service(service), spine, time, self._reader.newest, known_at, self._reader.unique_ids,
+            engine=None if self._engine is None else self._engine(),
+        )  # fmt: skip
 
     # -- online ------------------------------------------------------------------------------------
 

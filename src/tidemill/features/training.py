@@ -16,6 +16,7 @@ from tidemill.core.specs.features import FeatureService, FeatureView, Label
 from tidemill.core.specs.preparation import Recipe
 from tidemill.core.specs.sources import SYSTEM_COLUMNS, Source
 from tidemill.core.times import Now, Time, to_micros
+from tidemill.engines.protocol import Engine
 from tidemill.features.labels import LABEL, with_labels
 from tidemill.features.offline import planned_features
 from tidemill.features.plan import describe_column, plan_service
@@ -79,12 +80,16 @@ class TrainingSets:
         clock: What `tm.NOW` is.
         reader: Access to the tables.
         save: Keeps a frame as a dataset.
+        engine: Gives who computes the features; the calling thread when absent.
     """
 
-    def __init__(self, *, clock: Clock, reader: SourceReader, save: Save) -> None:
+    def __init__(
+        self, *, clock: Clock, reader: SourceReader, save: Save, engine: Callable[[], Engine] | None = None
+    ) -> None:  # fmt: skip
         self._clock = clock
         self._reader = reader
         self._save = save
+        self._engine = engine
 
     def training_set(
         self, *, service: FeatureService, spine: Source, label: Label | None, until: Time, since: Time | None = None,
@@ -125,6 +130,7 @@ class TrainingSets:
             pinned.read,
             known_at,
             lambda view, failed: counts.update(_failures(view, failed)),
+            engine=None if self._engine is None else self._engine(),
         )
         if counted is not None:
             counted(counts)

@@ -1,6 +1,6 @@
 """Runs files of point-in-time cases through the real feature code.
 
-    python -m tidemill.testing.feature_cases FILE.json --path offline|online
+    python -m tidemill.testing.feature_cases FILE.json --path offline|online [--engine local|ray|dask|spark]
 
 Each case becomes sources, feature views and a feature service; the spine is answered by the offline path, or row by row by the
 online store at the row's time. The format is that of `pit_cases.json`.
@@ -13,7 +13,9 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,6 +30,8 @@ from tidemill.core.specs.changes import Changes
 from tidemill.core.specs.features import FeatureService, FeatureView, ViewUse
 from tidemill.core.specs.sources import Source
 from tidemill.core.times import to_micros
+from tidemill.engines.open import open_engine
+from tidemill.engines.protocol import Engine
 from tidemill.features.offline import offline_features
 from tidemill.features.online import Online
 from tidemill.stores.online.open import open_online
@@ -218,9 +222,9 @@ def _close(got: float, expected: float) -> bool:
     return got == expected or abs(got - expected) <= 1e-9
 
 
-def offline(case: Case) -> pl.DataFrame:
-    """The answers of the offline path."""
-    return offline_features(case.service, case.spine, SPINE_TIME, case.read)
+def offline(case: Case, engine: Engine | None = None) -> pl.DataFrame:
+    """The answers of the offline path, by an engine if there is one."""
+    return offline_features(case.service, case.spine, SPINE_TIME, case.read, engine=engine)
 
 
 def online(case: Case) -> pl.DataFrame:
@@ -247,12 +251,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tidemill.testing.feature_cases", description=__doc__)
     parser.add_argument("file", type=Path, help="a JSON file of cases")
     parser.add_argument("--path", choices=list(PATHS), default="offline", help="which path answers")
+    parser.add_argument(
+        "--engine", metavar="ENGINE", help="who runs the offline path: local, ray, dask, spark, or a URL"
+    )
     options = parser.parse_args(arguments)
     try:
         cases = json.loads(options.file.read_text(encoding="utf-8"))["cases"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         parser.error(f"{options.file} is no file of cases: {type(error).__name__}: {error}")
-    passed = sum([_report(case, PATHS[options.path]) for case in cases])
+    if options.engine and options.path != "offline":
+        parser.error("--engine runs the offline path only")
+    with ExitStack() as stack:
+        answer = PATHS[options.path]
+        if options.engine:
+            url = options.engine if ":" in options.engine else f"{options.engine}:"
+            answer = partial(offline, engine=stack.enter_context(closing(open_engine(url))))
+        passed = sum([_report(case, answer) for case in cases])
     print(f"{passed} passed, {len(cases) - passed} failed")
     return 0 if passed == len(cases) else 1
 

@@ -1,0 +1,1 @@
+"""Who runs the work: this machine, Ray, Dask or Spark."""

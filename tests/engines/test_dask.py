@@ -1,0 +1,27 @@
+"""Dask, one for the session."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tidemill.engines.protocol import Engine
+from tidemill.testing.engine_suite import EngineSuite
+from tidemill.testing.feature_cases import offline, run
+
+PUBLIC = Path(__file__).parent.parent / "cases" / "pit_cases.json"
+SMOKE = ["tecton_late_stream_wall_clock_window", "first_last_k_with_ties"]
+
+
+def test_public_cases(dask_engine: Engine) -> None:
+    cases = {case["name"]: case for case in json.loads(PUBLIC.read_text())["cases"]}
+    problems = {name: run(cases[name], lambda case: offline(case, dask_engine)) for name in SMOKE}
+    assert problems == {name: [] for name in SMOKE}
+
+
+class TestDask(EngineSuite):
+    @pytest.fixture
+    def engine(self, dask_engine: Engine) -> Engine:
+        return dask_engine

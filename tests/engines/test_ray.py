@@ -1,0 +1,28 @@
+"""Ray, one for the session."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tidemill.engines.protocol import Engine
+from tidemill.testing.engine_suite import EngineSuite
+from tidemill.testing.feature_cases import offline, run
+
+PUBLIC = Path(__file__).parent.parent / "cases" / "pit_cases.json"
+SMOKE = ["tecton_late_stream_wall_clock_window", "first_last_k_with_ties"]
+
+
+def test_public_cases(ray_engine: Engine) -> None:
+    cases = {case["name"]: case for case in json.loads(PUBLIC.read_text())["cases"]}
+    problems = {name: run(cases[name], lambda case: offline(case, ray_engine)) for name in SMOKE}
+    assert problems == {name: [] for name in SMOKE}
+
+
+@pytest.mark.slow
+class TestRay(EngineSuite):
+    @pytest.fixture
+    def engine(self, ray_engine: Engine) -> Engine:
+        return ray_engine
