@@ -1,0 +1,167 @@
+"""Connections to a Redis server, and the scripts it runs."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha1
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from redis.connection import Connection, parse_url
+from redis.exceptions import (
+    AuthenticationError,
+    ConnectionError,
+    ExecAbortError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    RedisError,
+    ResponseError,
+)
+
+from tidemill.core.errors import InvalidArgument, PermissionDenied, StorageFull, TidemillError, Unavailable
+
+_LUA = Path(__file__).parent / "lua"
+_PATIENCE = {"socket_connect_timeout": 2.0, "socket_timeout": 30.0}
+"""Seconds to wait for a connection and for an answer, unless the URL says otherwise."""
+
+Command = Sequence[Any]
+
+
+class Script:
+    """A script of the server.
+
+    Args:
+        name: Its file, without the ending.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.body = (_LUA / "common.lua").read_bytes() + (_LUA / f"{name}.lua").read_bytes()
+        self.digest = sha1(self.body, usedforsecurity=False).hexdigest()
+
+    def call(self, *arguments: Any) -> Command:
+        """The command that runs it where the server has seen it before."""
+        return ("EVALSHA", self.digest, 0, *arguments)
+
+    def first_call(self, *arguments: Any) -> Command:
+        """The command that runs it anywhere."""
+        return ("EVAL", self.body, 0, *arguments)
+
+
+class RedisServer:
+    """Connections to one server, kept open and shared by the threads of a process; a forked child opens its own.
+
+    A command may be carried out twice, when the server went away between doing it and saying so: use it for those of which
+    the second changes nothing.
+
+    Args:
+        url: A URL as redis-py reads it.
+
+    Raises:
+        InvalidArgument: The URL is wrong.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            options: dict[str, Any] = dict(parse_url(url))
+        except ValueError as error:
+            raise InvalidArgument(f"the URL of the Redis server is wrong: {error}",
+                                  expected="redis://USER:PASSWORD@HOST:PORT/DB") from None  # fmt: skip
+        self._kind: Any = options.pop("connection_class", Connection)
+        # The second protocol is enough, and saves the negotiation of what comes with the third.
+        self._options = {**_PATIENCE, **options, "protocol": 2}
+        place = urlsplit(url)
+        self.name = f"Redis at {place.hostname}:{place.port or 6379}" if place.hostname else f"Redis at {place.path}"
+        self._own()
+
+    def _own(self) -> None:
+        self._pid = os.getpid()
+        self._idle: deque[Any] = deque()
+
+    def run(self, script: Script, *arguments: Any) -> Any:
+        """Run a script; its answer.
+
+        Raises:
+            Unavailable: The server does not answer.
+            StorageFull: It has no memory left.
+            PermissionDenied: It refuses this user.
+            ResponseError: The script refused its arguments.
+        """
+        try:
+            return self.ask(*script.call(*arguments))
+        except NoScriptError:
+            return self.ask(*script.first_call(*arguments))
+
+    def ask(self, *command: Any) -> Any:
+        """Send one command; its answer."""
+        with self._translated():
+            return self._exchange([command])[0]
+
+    def transaction(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands that are carried out together, or not at all; their answers."""
+        with self._translated():
+            answers: list[Any] = self._exchange([("MULTI",), *commands, ("EXEC",)])[-1]
+        for answer in answers:
+            if isinstance(answer, ResponseError):
+                raise answer
+        return answers
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        while self._idle:
+            connection = self._idle.pop()
+            if self._pid == os.getpid():
+                connection.disconnect()
+
+    def _exchange(self, commands: Sequence[Command]) -> list[Any]:
+        if self._pid != os.getpid():  # after a fork: the parent's sockets are not ours
+            self._own()
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            return self._talk(self._kind(**self._options), commands)
+        try:
+            return self._talk(connection, commands)
+        except (ConnectionError, OSError):  # closed while it was idle, as all others may be
+            self.close()
+            return self._talk(self._kind(**self._options), commands)
+
+    def _talk(self, connection: Any, commands: Sequence[Command]) -> list[Any]:
+        try:
+            for command in commands:
+                connection.send_command(*command)
+            answers = [connection.read_response() for _ in commands]
+        except ResponseError:
+            if len(commands) == 1:
+                self._idle.append(connection)
+            else:  # answers to the other commands are still to come
+                connection.disconnect()
+            raise
+        except BaseException:
+            connection.disconnect()
+            raise
+        self._idle.append(connection)
+        return answers
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except RedisError as error:
+            known = self._named(error)
+            if known is None:
+                raise
+            raise known from error
+
+    def _named(self, error: RedisError) -> TidemillError | None:
+        if isinstance(error, AuthenticationError | NoPermissionError):
+            return PermissionDenied(f"{self.name} refuses this user: {error}", hint="Check the URL's user and password")
+        if isinstance(error, OutOfMemoryError) or (isinstance(error, ExecAbortError) and "OOM" in str(error)):
+            return StorageFull(f"no room left in {self.name}", hint="Give it more memory (maxmemory), and try again")
+        if isinstance(error, ResponseError) and not isinstance(error, ExecAbortError):
+            return None
+        return Unavailable(f"{self.name} does not answer: {error}", hint="Check that the server runs")
