@@ -87,9 +87,13 @@ def _store(settings: Settings, kind: str) -> Finding:
     url = str(getattr(settings, kind))
     try:
         store = open_store(kind, url, settings.home_path)
+        # A store that can go on without its server for a while tells what it waits for.
+        wrong = getattr(store, "condition", lambda: None)()
+        getattr(store, "close", lambda: None)()
     except TidemillError as error:
         return Finding(f"{kind} store", concealed(url), "attention", _without_secret(str(error), url))
-    getattr(store, "close", lambda: None)()
+    if wrong is not None:
+        return Finding(f"{kind} store", concealed(url), "attention", _without_secret(wrong, url))
     return Finding(f"{kind} store", concealed(url), "ok", "answers")
 
 

@@ -70,6 +70,12 @@ BUILT_IN = (
     Backend("tables", "delta", _TABLES),
     Backend("online", "lmdb", _ONLINE),
     Backend("online", "memory", _ONLINE),
+    Backend("online", "redis", _ONLINE, "redis", "redis"),
+    Backend("online", "rediss", _ONLINE, "redis", "redis"),
+    Backend("online", "postgresql", _ONLINE, "psycopg", "postgres"),
+    Backend("online", "postgresql+psycopg", _ONLINE, "psycopg", "postgres"),
+    Backend("online", "mysql", _ONLINE, "pymysql", "mysql"),
+    Backend("online", "mysql+pymysql", _ONLINE, "pymysql", "mysql"),
     Backend("streams", "file", _STREAMS),
     Backend("streams", "memory", _STREAMS),
 )

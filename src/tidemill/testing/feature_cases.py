@@ -1,6 +1,6 @@
 """Runs files of point-in-time cases through the real feature code.
 
-    python -m tidemill.testing.feature_cases FILE.json --path offline|online
+    python -m tidemill.testing.feature_cases FILE.json --path offline|online --online lmdb|memory|redis|URL
 
 Each case becomes sources, feature views and a feature service; the spine is answered by the offline path, or row by row by the
 online store at the row's time. The format is that of `pit_cases.json`.
@@ -14,6 +14,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,7 +30,8 @@ from tidemill.core.specs.sources import Source
 from tidemill.core.times import to_micros
 from tidemill.features.offline import offline_features
 from tidemill.features.online import Online
-from tidemill.stores.online.open import open_online
+from tidemill.stores.online.protocol import OnlineStore
+from tidemill.stores.registry import open_store
 
 SPINE_TIME = "spine_time"
 _UTC = pl.Datetime("us", "UTC")
@@ -219,19 +221,23 @@ def offline(case: Case) -> pl.DataFrame:
     return offline_features(case.service, case.spine, SPINE_TIME, case.read)
 
 
-def online(case: Case) -> pl.DataFrame:
+def online(case: Case, url: str = "lmdb:") -> pl.DataFrame:
     """The answers of an online store that was filled from the case's tables, each at the row's time."""
     with TemporaryDirectory() as folder:
-        store = open_online("lmdb:", Path(folder))
+        store: OnlineStore = open_store("online", url, Path(folder))
+        views = [use.view for use in case.service.uses]
+        found = Online(Scope("cases", "runner", ManualClock(0)), read=case.read, store=store)
         try:
-            found = Online(Scope("cases", "runner", ManualClock(0)), read=case.read, store=store)
-            found.materialize([use.view for use in case.service.uses])
+            found.materialize(views)
             return found.lookup(case.service, case.spine, case.spine[SPINE_TIME])
         finally:
+            found.remove(views)
             store.close()
 
 
 PATHS: Mapping[str, Answer] = {"offline": offline, "online": online}
+STORES = {"lmdb": "lmdb:", "memory": "memory:", "redis": "redis://127.0.0.1:6379/0?prefix=tidemill-cases"}
+"""Short names of online stores; any URL does as well."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -243,12 +249,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tidemill.testing.feature_cases", description=__doc__)
     parser.add_argument("file", type=Path, help="a JSON file of cases")
     parser.add_argument("--path", choices=list(PATHS), default="offline", help="which path answers")
+    parser.add_argument("--online", default="lmdb", help=f"the store of the online path: {', '.join(STORES)}, or a URL")
     options = parser.parse_args(arguments)
+    answer = PATHS[options.path]
+    if options.path == "online":
+        answer = partial(online, url=STORES.get(options.online, options.online))
     try:
         cases = json.loads(options.file.read_text(encoding="utf-8"))["cases"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         parser.error(f"{options.file} is no file of cases: {type(error).__name__}: {error}")
-    passed = sum([_report(case, PATHS[options.path]) for case in cases])
+    passed = sum([_report(case, answer) for case in cases])
     print(f"{passed} passed, {len(cases) - passed} failed")
     return 0 if passed == len(cases) else 1
 

@@ -161,7 +161,6 @@ class RedisOnline:
     def __init__(self, url: str, *, prefix: str = PREFIX) -> None:
         self.server = RedisServer(url)
         self._prefix = prefix
-        self.server.ask("PING")
 
     @contextmanager
     def read(self) -> Iterator[RedisReader]:

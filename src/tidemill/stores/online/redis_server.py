@@ -67,7 +67,7 @@ class RedisServer:
 
     def __init__(self, url: str) -> None:
         try:
-            options: dict[str, Any] = dict(parse_url(url))
+            options: dict[str, Any] = dict(parse_url(url))  # type: ignore[no-untyped-call]
         except ValueError as error:
             raise InvalidArgument(f"the URL of the Redis server is wrong: {error}",
                                   expected="redis://USER:PASSWORD@HOST:PORT/DB") from None  # fmt: skip
