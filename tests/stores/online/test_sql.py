@@ -1,31 +1,103 @@
-"""The online store in PostgreSQL and MariaDB: the contract."""
+"""The online store in PostgreSQL and MariaDB: the contract, and what a server brings with it."""
 
 from __future__ import annotations
 
+import functools
+import socket
 import uuid
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import inspect
 
+from tidemill.core.errors import InvalidArgument, PermissionDenied, Unavailable
 from tidemill.stores.online.sql import SqlOnline
-from tidemill.testing.online_suite import OnlineSuite
+from tidemill.testing.online_suite import WIDTH, OpenStore, SharedOnlineSuite, entries, payload
+
+
+@pytest.fixture(params=["postgres_url", "mariadb_url"])
+def sql_url(request: pytest.FixtureRequest) -> str:
+    url: str = request.getfixturevalue(request.param)
+    return url
+
+
+@pytest.fixture
+def open_sql(sql_url: str) -> Iterator[OpenStore]:
+    """Opens a store with tables of this test's own."""
+    open_store = functools.partial(SqlOnline, sql_url, prefix=f"tm_{uuid.uuid4().hex[:12]}")
+    yield open_store
+    store = open_store()
+    store.remove()
+    store.close()
 
 
 @pytest.mark.service
-class TestPostgresOnline(OnlineSuite):
+class TestSqlOnline(SharedOnlineSuite):
     @pytest.fixture
-    def online(self, postgres_url: str) -> Iterator[SqlOnline]:
-        store = SqlOnline(postgres_url, prefix=f"tm_{uuid.uuid4().hex[:12]}")
-        yield store
-        store.remove()
-        store.close()
+    def open_store(self, open_sql: OpenStore) -> OpenStore:
+        return open_sql
+
+
+@pytest.fixture
+def online(open_sql: OpenStore) -> Iterator[SqlOnline]:
+    store = open_sql()
+    assert isinstance(store, SqlOnline)
+    yield store
+    store.close()
 
 
 @pytest.mark.service
-class TestMariaOnline(OnlineSuite):
-    @pytest.fixture
-    def online(self, mariadb_url: str) -> Iterator[SqlOnline]:
-        store = SqlOnline(mariadb_url, prefix=f"tm_{uuid.uuid4().hex[:12]}")
-        yield store
-        store.remove()
-        store.close()
+def test_every_table_and_column_says_what_it_holds(online: SqlOnline) -> None:
+    online.declare("v", width=WIDTH)
+    examined = inspect(online._engine)
+    for table in online._tables.metadata.tables:
+        assert examined.get_table_comment(table)["text"]
+        assert all(column["comment"] for column in examined.get_columns(table))
+
+
+@pytest.mark.service
+def test_a_reading_block_sees_one_moment(online: SqlOnline) -> None:
+    online.declare("v", width=WIDTH)
+    with online.read() as reader:
+        assert reader.stats("v").rows == 0
+        online.append("v", entries([(b"a", (1, 1, 1), payload(1))], fixed=True), positions={"table": 1})
+        assert reader.position("v", "table") is None
+        assert reader.latest("v", [b"a"], [9]) == [None]
+    with online.read() as reader:
+        assert reader.position("v", "table") == 1
+
+
+@pytest.mark.service
+def test_keys_longer_than_an_index_takes(online: SqlOnline) -> None:
+    online.declare("v", width=WIDTH)
+    long = [b"k" * size for size in (1023, 1024, 1025, 5000)]
+    online.append("v", entries([(key, (1, 1, 1), payload(len(key))) for key in long], fixed=True))
+    with online.read() as reader:
+        found = reader.latest("v", long, [9] * 4)
+    assert [record and record[24:] for record in found] == [payload(len(key)) for key in long]
+
+
+@pytest.mark.service
+def test_a_wrong_password_is_refused(mariadb_url: str) -> None:
+    store = SqlOnline(mariadb_url.replace("root@", "nobody_x:geheim77@"))
+    with pytest.raises(PermissionDenied, match="nobody_x") as caught, store.read():
+        pass
+    assert "geheim77" not in str(caught.value)
+    store.close()
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "mysql"])
+def test_no_server_at_the_address(scheme: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    store = SqlOnline(f"{scheme}://ada:geheim77@127.0.0.1:{port}/db")
+    with pytest.raises(Unavailable, match=rf"127\.0\.0\.1:{port}/db does not answer") as caught, store.read():
+        pass
+    assert "geheim77" not in str(caught.value)
+    store.close()
+
+
+def test_a_wrong_url_is_refused_without_repeating_the_password() -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        SqlOnline("postgresql://ada:geheim77@host:port/db")
+    assert "geheim77" not in str(caught.value)
