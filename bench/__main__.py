@@ -21,8 +21,20 @@ from rich.table import Table
 
 from bench.measure import Row, Size
 
-NAMES = ("starting", "joins", "windows", "online", "serving", "metrics")
-PACKAGES = ("tidemill", "polars", "numpy", "lmdb", "deltalake", "sqlalchemy", "scikit-learn", "uvicorn", "msgspec")
+NAMES = ("starting", "joins", "windows", "online", "stores", "serving", "metrics")
+PACKAGES = (
+    "tidemill",
+    "polars",
+    "numpy",
+    "lmdb",
+    "redis",
+    "hiredis",
+    "deltalake",
+    "sqlalchemy",
+    "scikit-learn",
+    "uvicorn",
+    "msgspec",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

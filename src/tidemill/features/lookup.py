@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 
 from tidemill.core.errors import InvalidArgument
-from tidemill.features.encoding import FixedCodec, column_of
+from tidemill.features.encoding import FixedCodec, column_of, restored
 from tidemill.features.feed import EVENT_ID, Names, Shape
 from tidemill.features.kernel.timeline import Ints
 from tidemill.features.plan import UsePlan
-from tidemill.features.windowed import Column, Evaluator, WindowTimes, place
+from tidemill.features.windowed import Evaluator, Rows, WindowTimes, place
 from tidemill.stores.online.protocol import NEVER_KNOWN, TIMES, Block, Latest, OnlineReader, Question, Range
 
 Key = bytes | None
@@ -87,22 +87,23 @@ class StateLookup:
         }
 
     def _fixed(self, codec: FixedCodec, records: Sequence[bytes | None]) -> Found:
-        empty = bytes(TIMES.size + codec.width)
+        empty, count = bytes(TIMES.size + codec.width), len(records)
         found: np.ndarray[Any, np.dtype[np.bool_]] | None = None
         if None in records:
             found = np.array([record is not None for record in records], bool)
         words = np.frombuffer(b"".join([record or empty for record in records]), np.int64)
-        words = words.reshape(len(records), -1)[:, TIMES.size // 8 :]
+        words = words.reshape(count, -1)[:, TIMES.size // 8 :]
         marked = words[:, : codec.marks].any()
+        # Slices of one long series cost far less than a series each.
+        flat = np.ascontiguousarray(words[:, codec.marks :].T).ravel()
+        integers, floats = pl.Series(flat), pl.Series(flat.view(np.float64))
         result: Found = {}
         for index, (name, dtype) in enumerate(self._types.items()):
             valid = codec.valid(words, index) if marked else None
             if found is not None:
                 valid = found if valid is None else valid & found
-            values = np.ascontiguousarray(codec.values(words, index))
-            if dtype == pl.UInt64:
-                values = values.view(np.uint64)
-            result[name] = Column(values, valid)
+            series = restored((floats if dtype.is_float() else integers).slice(index * count, count), dtype)
+            result[name] = series if valid is None else series.scatter(np.flatnonzero(~valid), None)
         return result
 
     def _plain(self, records: Sequence[bytes | None]) -> dict[str, Any]:
@@ -125,6 +126,9 @@ class WindowLookup:
 
     def ask(self, keys: Sequence[Key], t: Ints, known: bool) -> Asked:
         """The features of each key at its moment."""
+        return self._asked(keys, t, known, self._evaluate)
+
+    def _asked(self, keys: Sequence[Key], t: Ints, known: bool, evaluate: Callable[[Rows], Found]) -> Asked:
         known = known or self._known
         starts, ends = self._times(t)
         spans = _spans(keys, starts, ends, _users(keys, known))
@@ -143,7 +147,7 @@ class WindowLookup:
             if repeated:
                 asked = [keys[questions[0]] for questions in users]
                 blocks = [self._once(b) if key in repeated else b for key, b in zip(asked, blocks, strict=True)]
-            return self._evaluate(place(blocks, users, starts, ends))
+            return evaluate(place(blocks, users, starts, ends))
 
         return Asked(questions, found)
 
@@ -161,20 +165,7 @@ class WindowLookup:
 
     def ask_one(self, key: Key, t: int, known: bool) -> Asked:
         """The features of one key, as plain values."""
-        asked = self.ask([key], np.array([t]), known)
-
-        def found(reader: OnlineReader, answers: Sequence[Any]) -> dict[str, Any]:
-            return {name: plain(one) for name, one in asked.found(reader, answers).items()}
-
-        return Asked(asked.questions, found)
-
-
-def plain(found: Column | pl.Series) -> Any:
-    """The only value of a feature."""
-    if isinstance(found, Column):
-        return found.values[0].item() if found.valid is None or found.valid[0] else None
-    value = found[0]
-    return value.to_list() if isinstance(value, pl.Series) else value
+        return self._asked([key], np.array([t]), known, self._evaluate.one)
 
 
 class Spans(NamedTuple):

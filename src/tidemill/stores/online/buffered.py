@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from typing import Any, TypeVar
 
 import numpy as np
@@ -56,10 +56,8 @@ class BufferedOnline:
         self._check_log = True  # an earlier process may have left writes
         self._seen = Seen()
 
-    @contextmanager
-    def read(self) -> Iterator[BufferedReader]:
-        with ExitStack() as stack:
-            yield BufferedReader(self, self._reader(stack), stack)
+    def read(self) -> BufferedReader:
+        return BufferedReader(self)
 
     def declare(self, view: str, *, width: int | None) -> None:
         self._write(Declared(view, width))
@@ -100,15 +98,27 @@ class BufferedOnline:
         self._away_until = time.monotonic() + self._pause
         self._reason = str(error)
 
-    def fallback(self, stack: ExitStack) -> OnlineReader:
-        """Who answers instead of the server.
+    def begin(self) -> AbstractContextManager[OnlineReader] | None:
+        """A read of the server, once the writes that waited are done; None while it is away."""
+        if time.monotonic() < self._away_until:
+            return None
+        try:
+            with suppress(StorageFull):  # what is kept stays so, and reads need no room
+                self._catch_up()
+        except Unavailable as error:
+            self.away(error)
+            return None
+        return self._server.read()
+
+    def instead(self) -> AbstractContextManager[OnlineReader]:
+        """A read of who answers instead of the server.
 
         Raises:
-            Unavailable: Nobody.
+            Unavailable: Nobody does.
         """
         if self._second is None:
             raise Unavailable(self._reason)
-        return stack.enter_context(self._second.read())
+        return self._second.read()
 
     def nulls(self, questions: Sequence[Question]) -> list[Any] | None:
         """Answers as if there were no records; None when that was not asked for, or not enough is known for it."""
@@ -118,17 +128,6 @@ class BufferedOnline:
         """Remember what answers without records need."""
         if self._nulls:
             self._seen.note(questions, answers)
-
-    def _reader(self, stack: ExitStack) -> OnlineReader | None:
-        if time.monotonic() < self._away_until:
-            return None
-        try:
-            with suppress(StorageFull):  # what is kept stays so, and reads need no room
-                self._catch_up()
-            return stack.enter_context(self._server.read())
-        except Unavailable as error:
-            self.away(error)
-            return None
 
     def _write(self, write: Write) -> int:
         found = None
@@ -159,10 +158,25 @@ class BufferedOnline:
 class BufferedReader:
     """Reads of a `BufferedOnline`: from the server, or from whoever answers instead once it went away."""
 
-    def __init__(self, store: BufferedOnline, server: OnlineReader | None, stack: ExitStack) -> None:
-        self._store, self._stack = store, stack
-        self._server = server
+    def __init__(self, store: BufferedOnline) -> None:
+        self._store = store
+        self._open: list[AbstractContextManager[OnlineReader]] = []
+        self._server: OnlineReader | None = None
         self._second: OnlineReader | None = None
+
+    def __enter__(self) -> BufferedReader:
+        reading = self._store.begin()
+        if reading is not None:
+            try:
+                self._server = reading.__enter__()
+                self._open.append(reading)
+            except Unavailable as error:
+                self._store.away(error)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        for reading in reversed(self._open):
+            reading.__exit__(*error)
 
     @property
     def on_server(self) -> bool:
@@ -208,7 +222,9 @@ class BufferedReader:
 
     def _instead(self, ask: Callable[[OnlineReader], T]) -> T:
         if self._second is None:
-            self._second = self._store.fallback(self._stack)
+            reading = self._store.instead()
+            self._second = reading.__enter__()
+            self._open.append(reading)
         return ask(self._second)
 
     def _left(self, error: Unavailable) -> None:

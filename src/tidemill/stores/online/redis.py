@@ -89,6 +89,12 @@ class RedisReader:
     def __init__(self, server: RedisServer, prefix: str) -> None:
         self._server, self._prefix = server, prefix
 
+    def __enter__(self) -> RedisReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to give back: every call takes a connection of its own."""
+
     def answer(self, questions: Sequence[Question]) -> list[Any]:
         asked = [_asked(question) for question in questions]
         try:
@@ -162,9 +168,8 @@ class RedisOnline:
         self.server = RedisServer(url)
         self._prefix = prefix
 
-    @contextmanager
-    def read(self) -> Iterator[RedisReader]:
-        yield RedisReader(self.server, self._prefix)
+    def read(self) -> RedisReader:
+        return RedisReader(self.server, self._prefix)
 
     def declare(self, view: str, *, width: int | None) -> None:
         check_width(view, width)

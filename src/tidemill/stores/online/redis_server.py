@@ -26,8 +26,8 @@ from redis.exceptions import (
 from tidemill.core.errors import InvalidArgument, PermissionDenied, StorageFull, TidemillError, Unavailable
 
 _LUA = Path(__file__).parent / "lua"
-_PATIENCE = {"socket_connect_timeout": 2.0, "socket_timeout": 30.0}
-"""Seconds to wait for a connection and for an answer, unless the URL says otherwise."""
+_OPTIONS = {"socket_connect_timeout": 2.0, "socket_timeout": 30.0, "socket_read_size": 1 << 17}
+"""Seconds to wait for a connection and for an answer, and bytes to read at once, unless the URL says otherwise."""
 
 Command = Sequence[Any]
 
@@ -73,7 +73,7 @@ class RedisServer:
                                   expected="redis://USER:PASSWORD@HOST:PORT/DB") from None  # fmt: skip
         self._kind: Any = options.pop("connection_class", Connection)
         # The second protocol is enough, and saves the negotiation of what comes with the third.
-        self._options = {**_PATIENCE, **options, "protocol": 2}
+        self._options = {**_OPTIONS, **options, "protocol": 2}
         place = urlsplit(url)
         self.name = f"Redis at {place.hostname}:{place.port or 6379}" if place.hostname else f"Redis at {place.path}"
         self._own()
