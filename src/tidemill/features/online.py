@@ -130,6 +130,7 @@ class Online:
         added = sum(feed.append(part.lazy()) for part in rows.iter_slices(ROWS_AT_ONCE))
         applied = Pointer(pointer.generation, pointer.columns, ranges)
         put_pointer(self._store, names, applied)
+        self._pointers[view] = applied
         return applied, added
 
     def _new_rows(self, view: FeatureView, rows: ViewRows, pointer: Pointer) -> pl.DataFrame:
@@ -310,6 +311,7 @@ class Online:
             generation = current_generation(reader, names, use.view)
             pointer = read_pointer(reader, names)
             if pointer is not None:
+                self._pointers[use.view] = pointer
                 views[use.view] = Stored(names, self._shape(use.view, pointer.columns), generation)
         return ServiceReader(service, views, lambda source: self._read(source).collect_schema(), schema)
 
