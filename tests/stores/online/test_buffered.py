@@ -151,11 +151,11 @@ def test_a_write_that_can_never_be_done_is_put_aside_and_the_rest_goes_on(tmp_pa
     server.gone = True
     assert store.append("elsewhere", one(1)) == 1
     store.append("v", one(2))
-    assert store.condition() == "the server has left.; 2 writes wait for it"
+    assert store.condition() == "the server has left.; 2 writes waiting for it"
     server.gone = False
     with store.read() as reader:
         assert reader.stats("v").rows == 1
-    assert store.condition() == "1 writes could not be carried out"
+    assert store.condition() == "1 write that could not be carried out"
     store.close()
 
 
@@ -264,7 +264,7 @@ def test_redis_gone_and_back(away_url: str, proxy: Proxy, tmp_path: Path) -> Non
         if step == 20:
             with store.read() as reader, pytest.raises(Unavailable, match="does not answer"):
                 reader.latest("v", [b"a"], [99])
-            assert "30 writes wait" in str(store.condition())  # declared and appended, 15 of them twice
+            assert "30 writes waiting" in str(store.condition())  # declared and appended, 15 of them twice
             proxy.reopen()
         for target in (store, expected):
             target.declare("v", width=WIDTH)

@@ -88,9 +88,12 @@ class BufferedOnline:
                 except Unavailable:
                     there = False
         told = [] if there else [self._reason]
-        for count, what in ((len(self._pending), "wait for it"), (self._pending.refused(), "could not be carried out")):
+        for count, what in (
+            (len(self._pending), "waiting for it"),
+            (self._pending.refused(), "that could not be carried out"),
+        ):
             if count:
-                told.append(f"{count} writes {what}")
+                told.append(f"{count} writes {what}" if count > 1 else f"1 write {what}")
         return "; ".join(told) or None
 
     def away(self, error: Unavailable) -> None:
