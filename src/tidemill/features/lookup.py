@@ -39,6 +39,10 @@ class StateLookup:
         self._delay = plan.use.view.source.delay_micros
         self._known = plan.use.view.known_at
         self._types = plan.types
+        # Comparing types takes longer than all else that is done with a column.
+        self._columns = [
+            (name, dtype, dtype.is_float(), dtype in (pl.Int64, pl.Float64)) for name, dtype in plan.types.items()
+        ]
 
     def ask(self, keys: Sequence[Key], t: Ints, known: bool) -> Asked:
         """The features of each key at its moment."""
@@ -98,11 +102,12 @@ class StateLookup:
         flat = np.ascontiguousarray(words[:, codec.marks :].T).ravel()
         integers, floats = pl.Series(flat), pl.Series(flat.view(np.float64))
         result: Found = {}
-        for index, (name, dtype) in enumerate(self._types.items()):
+        for index, (name, dtype, is_float, is_plain) in enumerate(self._columns):
             valid = codec.valid(words, index) if marked else None
             if found is not None:
                 valid = found if valid is None else valid & found
-            series = restored((floats if dtype.is_float() else integers).slice(index * count, count), dtype)
+            series = (floats if is_float else integers).slice(index * count, count)
+            series = series if is_plain else restored(series, dtype)
             result[name] = series if valid is None else series.scatter(np.flatnonzero(~valid), None)
         return result
 

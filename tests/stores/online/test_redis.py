@@ -6,6 +6,7 @@ import functools
 import socket
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -85,6 +86,31 @@ def test_projects_in_one_database_do_not_meet(online: RedisOnline, redis_url: st
     with other.read() as reader:
         assert reader.views() == []
     other.close()
+
+
+@pytest.mark.service
+def test_a_view_that_somebody_else_fills_meanwhile_is_merged_with(
+    online: RedisOnline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    online.declare("v", width=WIDTH)
+    unless_changed = RedisServer.unless_changed
+
+    def interrupted(self: RedisServer, key: str, look: Any, then: Any) -> bool:
+        def late(found: Any) -> Any:
+            commands = then(found)
+            if commands:  # between looking and doing
+                online.append("v", entries([(b"0", (0, 0, 0), payload(9)), (b"1", (1, 1, 1), payload(9))], fixed=True))
+            return commands
+
+        return unless_changed(self, key, look, late)
+
+    monkeypatch.setattr(RedisServer, "unless_changed", interrupted)
+    rows = [(b"%d" % key, (1, 1, 1), payload(1)) for key in range(5_000)]
+    assert online.append("v", entries(rows, fixed=True), positions={"table": 1}) == 4_999
+    with online.read() as reader:
+        assert reader.stats("v") == (5_001, 1)
+        assert reader.position("v", "table") == 1
+        assert [len(block.words) for block in reader.range("v", [b"0", b"1", b"2"], [0] * 3, [9] * 3)] == [2, 1, 1]
 
 
 @pytest.mark.service

@@ -20,6 +20,7 @@ from redis.exceptions import ResponseError
 from tidemill.core.errors import InvalidData, unknown
 from tidemill.stores.online import chunks
 from tidemill.stores.online.protocol import (
+    TIMES,
     Block,
     Entries,
     Latest,
@@ -31,7 +32,7 @@ from tidemill.stores.online.protocol import (
     check_width,
     other_width,
 )
-from tidemill.stores.online.redis_server import RedisServer, Script
+from tidemill.stores.online.redis_server import Command, RedisServer, Script
 
 PREFIX = "tidemill"
 _KEYS_AT_ONCE = 2000
@@ -181,13 +182,16 @@ class RedisOnline:
     def append(self, view: str, entries: Entries, *, positions: Mapping[str, int] | None = None) -> int:
         places = positions or {}
         arguments, step = _records(entries) if len(entries.times) else ([], 2)
-        width = {2: _width(entries), 3: -1}[step] if arguments else b""
+        width: Any = {2: _width(entries), 3: -1}[step] if arguments else b""
         newest = _word(int(entries.times[:, 0].max())) if arguments else b""
         fixed = [self._prefix, view, width, newest, len(places), *chain.from_iterable(places.items())]
         size = step * _KEYS_AT_ONCE
         with self._refusing(view):
             if len(arguments) <= size:
                 return int(self.server.run(APPEND, *fixed, *arguments))
+            if step == 2 and self._filled(view, width, newest, places, arguments):
+                return _count(arguments, width)
+            # The body goes with the first call: a script the server forgot would leave a gap in the transaction.
             calls = [APPEND.first_call, *[APPEND.call] * (len(arguments) // size)]
             starts = range(0, len(arguments), size)
             return sum(
@@ -195,6 +199,26 @@ class RedisOnline:
                     [call(*fixed, *arguments[low : low + size]) for call, low in zip(calls, starts, strict=False)]
                 )
             )
+
+    def _filled(self, view: str, width: Any, newest: bytes, places: Mapping[str, int], arguments: list[Any]) -> bool:
+        """Fill a view that is empty, without a script: no record can be there already. False when it is not empty."""
+        meta = f"{self._prefix}:view:{view}"
+
+        def commands(found: list[bytes | None]) -> list[Command] | None:
+            number, wide, rows = found
+            if number is None or rows != b"0" or wide != b"%d" % width:
+                return None
+            base = b"%s:%s:" % (self._prefix.encode(), number)
+            positions = chain.from_iterable((f"p:{feed}", position) for feed, position in places.items())
+            sent: list[Command] = [("HSET", meta, "rows", _count(arguments, width), "newest", newest, *positions)]
+            for low in range(0, len(arguments), 2 * _KEYS_AT_ONCE):
+                some = arguments[low : low + 2 * _KEYS_AT_ONCE]
+                keys = some[::2]
+                some[::2] = [base + b"d" + key for key in keys]
+                sent += [("MSET", *some), ("SADD", base + b"k", *keys)]
+            return sent
+
+        return self.server.unless_changed(meta, ("HMGET", meta, "number", "width", "rows"), commands)
 
     def trim(self, view: str, before: int) -> int:
         with self._refusing(view):
@@ -207,12 +231,13 @@ class RedisOnline:
     def drop(self, view: str) -> None:
         self.server.run(DROP, self._prefix, view)
         gone = f"{self._prefix}:gone"
-        for number in self.server.ask("SMEMBERS", gone):  # what an interrupted drop left, too
-            base = b"%s:%s:" % (self._prefix.encode(), number)
+        for member in self.server.ask("SMEMBERS", gone):  # what an interrupted drop left, too
+            base = b"%s:%s:" % (self._prefix.encode(), member.rstrip(b"h"))
+            kinds = (b"d", b"h") if member.endswith(b"h") else (b"d",)
             for keys in self._members(base + b"k"):
-                self.server.ask("UNLINK", *(base + kind + key for key in keys for kind in (b"d", b"h")))
+                self.server.ask("UNLINK", *(base + kind + key for key in keys for kind in kinds))
             self.server.ask("UNLINK", base + b"k")
-            self.server.ask("SREM", gone, number)
+            self.server.ask("SREM", gone, member)
 
     def close(self) -> None:
         self.server.close()
@@ -245,6 +270,11 @@ def _records(entries: Entries) -> tuple[list[Any], int]:
     if _width(entries) is not None:
         return list(chain.from_iterable(zip(keys, layout.encode(block, heads), strict=True))), 2
     return list(chain.from_iterable(zip(keys, *_heaped(block, heads), strict=True))), 3
+
+
+def _count(arguments: list[Any], width: int) -> int:
+    """How many records there are among keys and records."""
+    return sum(map(len, arguments[1::2])) // (TIMES.size + width)
 
 
 def _width(entries: Entries) -> int | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha1
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from redis.connection import Connection, parse_url
@@ -30,6 +30,7 @@ _OPTIONS = {"socket_connect_timeout": 2.0, "socket_timeout": 30.0, "socket_read_
 """Seconds to wait for a connection and for an answer, and bytes to read at once, unless the URL says otherwise."""
 
 Command = Sequence[Any]
+T = TypeVar("T")
 
 
 class Script:
@@ -99,16 +100,35 @@ class RedisServer:
     def ask(self, *command: Any) -> Any:
         """Send one command; its answer."""
         with self._translated():
-            return self._exchange([command])[0]
+            return self._exchange(lambda connection: _sent(connection, [command]))[0]
 
     def transaction(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands that are carried out together, or not at all; their answers."""
         with self._translated():
-            answers: list[Any] = self._exchange([("MULTI",), *commands, ("EXEC",)])[-1]
+            answers: list[Any] = self._exchange(lambda connection: _sent(connection, together(commands)))[-1]
         for answer in answers:
             if isinstance(answer, ResponseError):
                 raise answer
         return answers
+
+    def unless_changed(self, key: str, look: Command, then: Callable[[Any], Sequence[Command] | None]) -> bool:
+        """Send one command, and those that follow from its answer together; whether they were carried out.
+
+        Args:
+            key: If anybody changes it in between, nothing is done.
+            look: The first command.
+            then: Makes the others from the answer; None for nothing.
+        """
+
+        def talk(connection: Any) -> bool:
+            commands = then(_sent(connection, [("WATCH", key), look])[1])
+            if commands is None:
+                _sent(connection, [("UNWATCH",)])
+                return False
+            return _sent(connection, together(commands))[-1] is not None
+
+        with self._translated():
+            return self._exchange(talk)
 
     def close(self) -> None:
         """Close the connections that are not in use."""
@@ -117,35 +137,30 @@ class RedisServer:
             if self._pid == os.getpid():
                 connection.disconnect()
 
-    def _exchange(self, commands: Sequence[Command]) -> list[Any]:
+    def _exchange(self, talk: Callable[[Any], T]) -> T:
         if self._pid != os.getpid():  # after a fork: the parent's sockets are not ours
             self._own()
         try:
             connection = self._idle.pop()
         except IndexError:
-            return self._talk(self._kind(**self._options), commands)
+            return self._talked(self._kind(**self._options), talk)
         try:
-            return self._talk(connection, commands)
+            return self._talked(connection, talk)
         except (ConnectionError, OSError):  # closed while it was idle, as all others may be
             self.close()
-            return self._talk(self._kind(**self._options), commands)
+            return self._talked(self._kind(**self._options), talk)
 
-    def _talk(self, connection: Any, commands: Sequence[Command]) -> list[Any]:
+    def _talked(self, connection: Any, talk: Callable[[Any], T]) -> T:
         try:
-            for command in commands:
-                connection.send_command(*command)
-            answers = [connection.read_response() for _ in commands]
-        except ResponseError:
-            if len(commands) == 1:
-                self._idle.append(connection)
-            else:  # answers to the other commands are still to come
-                connection.disconnect()
+            answer = talk(connection)
+        except NoScriptError:  # in answer to a single command: nothing else is on its way
+            self._idle.append(connection)
             raise
         except BaseException:
             connection.disconnect()
             raise
         self._idle.append(connection)
-        return answers
+        return answer
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -165,3 +180,14 @@ class RedisServer:
         if isinstance(error, ResponseError) and not isinstance(error, ExecAbortError):
             return None
         return Unavailable(f"{self.name} does not answer: {error}", hint="Check that the server runs")
+
+
+def together(commands: Sequence[Command]) -> list[Command]:
+    """Commands as one transaction; the last answer is the list of theirs."""
+    return [("MULTI",), *commands, ("EXEC",)]
+
+
+def _sent(connection: Any, commands: Sequence[Command]) -> list[Any]:
+    for command in commands:
+        connection.send_command(*command)
+    return [connection.read_response() for _ in commands]

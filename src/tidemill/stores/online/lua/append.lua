@@ -95,8 +95,8 @@ for place = 6 + 2 * positions, #ARGV, step do
     call('APPEND', heap .. name, ARGV[place + 2])
   end
 end
-for first = 1, #fresh, 5000 do
-  call('SADD', view.base .. 'k', unpack(fresh, first, math.min(first + 4999, #fresh)))
+for first = 1, #fresh, AT_ONCE do
+  call('SADD', view.base .. 'k', unpack(fresh, first, math.min(first + AT_ONCE - 1, #fresh)))
 end
 
 local newest = ARGV[4]

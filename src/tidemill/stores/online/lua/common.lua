@@ -9,6 +9,7 @@
 local call, unpack_, pack_ = redis.call, struct.unpack, struct.pack
 local floor, concat = math.floor, table.concat
 local TIMES = 24
+local AT_ONCE = 3000 -- values Lua hands over in one call
 
 local function view_of(name)
   local found = call('HMGET', ARGV[1] .. ':view:' .. name, 'number', 'width', 'rows', 'newest')
