@@ -185,10 +185,13 @@ def _spans(keys: Sequence[Key], starts: Ints, ends: Ints, users: list[list[int]]
     """From the first start to the last end of the questions, or all of the past of some keys."""
     lows, highs = starts.min(axis=0, initial=2**63 - 1), ends.max(axis=0, initial=-(2**63))
     asked = [keys[questions[0]] for questions in users]
-    low = [
-        -(2**63) if key in whole else int(lows[questions].min()) for key, questions in zip(asked, users, strict=True)
-    ]
-    return Spans(users, (asked, low, [int(highs[questions].max()) for questions in users]))
+    if len(users) == len(keys):  # every question for itself
+        low, high = lows.tolist(), highs.tolist()
+    else:
+        low, high = [int(lows[some].min()) for some in users], [int(highs[some].max()) for some in users]
+    if whole:
+        low = [-(2**63) if key in whole else time for key, time in zip(asked, low, strict=True)]
+    return Spans(users, (asked, low, high))
 
 
 def _users(keys: Sequence[Key], known: bool, repeated: Collection[Key] = ()) -> list[list[int]]:

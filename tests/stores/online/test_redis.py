@@ -172,27 +172,3 @@ def test_a_full_server_is_told_and_changes_nothing(own_redis: str) -> None:
         assert reader.stats("v") == (1, 1)
         assert reader.position("v", "table") == 1
     store.close()
-
-
-@pytest.fixture
-def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Redis of this test's own, on a socket."""
-    import shutil
-    import subprocess
-
-    from tests.conftest import require_service
-
-    program = shutil.which("redis-server")
-    require_service("redis-server", lambda: program is not None)
-    assert program is not None
-    path = tmp_path_factory.mktemp("r") / "s"
-    server = subprocess.Popen(
-        [program, "--port", "0", "--unixsocket", str(path), "--save", ""], stdout=subprocess.PIPE, text=True
-    )
-    assert server.stdout is not None
-    for line in server.stdout:
-        if "eady to accept connections" in line:
-            break
-    yield f"unix://{path}"
-    server.terminate()
-    server.communicate()

@@ -6,11 +6,16 @@ import functools
 import socket
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from sqlalchemy import inspect
+from sqlalchemy import inspect, make_url
+from tests.stores.online.proxy import Proxy
 
 from tidemill.core.errors import InvalidArgument, PermissionDenied, Unavailable
+from tidemill.stores.online.buffered import BufferedOnline
+from tidemill.stores.online.memory import MemoryOnline
+from tidemill.stores.online.pending import Pending
 from tidemill.stores.online.sql import SqlOnline
 from tidemill.testing.online_suite import WIDTH, OpenStore, SharedOnlineSuite, entries, payload
 
@@ -101,3 +106,28 @@ def test_a_wrong_url_is_refused_without_repeating_the_password() -> None:
     with pytest.raises(InvalidArgument) as caught:
         SqlOnline("postgresql://ada:geheim77@host:port/db")
     assert "geheim77" not in str(caught.value)
+
+
+@pytest.mark.service
+def test_a_server_that_leaves_in_the_middle_of_a_read(sql_url: str, tmp_path: Path) -> None:
+    address = make_url(sql_url)
+    proxy = Proxy((address.host or "", address.port or 0))
+    behind = address.set(host="127.0.0.1", port=proxy.port).render_as_string(hide_password=False)
+    server = SqlOnline(behind, prefix=f"tm_{uuid.uuid4().hex[:12]}")
+    store = BufferedOnline(server, Pending(tmp_path, "server"), second=MemoryOnline(), pause=0)
+    store.declare("v", width=WIDTH)
+    store.append("v", entries([(b"a", (1, 1, 1), payload(1))], fixed=True))
+    with store.read() as reader:
+        assert reader.position("v", "table") is None
+        proxy.close()
+        assert reader.stats("v").rows == 1  # the second store
+    store.append("v", entries([(b"a", (2, 2, 2), payload(2))], fixed=True), positions={"table": 2})
+    assert "1 write waiting" in str(store.condition())
+    proxy.reopen()
+    assert store.condition() is None
+    with server.read() as direct:
+        assert direct.stats("v").rows == 2
+        assert direct.position("v", "table") == 2
+    server.remove()
+    store.close()
+    proxy.close()

@@ -179,7 +179,8 @@ class BufferedReader:
 
     def __exit__(self, *error: Any) -> None:
         for reading in reversed(self._open):
-            reading.__exit__(*error)
+            with suppress(Unavailable):  # the answers are there; who left has nothing to give back
+                reading.__exit__(*error)
 
     @property
     def on_server(self) -> bool:
