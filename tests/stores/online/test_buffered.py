@@ -224,6 +224,22 @@ def test_a_second_store_that_came_later_takes_what_it_knows(tmp_path: Path) -> N
     store.close()
 
 
+def test_a_write_of_another_process_that_waits_comes_first(tmp_path: Path) -> None:
+    server = Leaving()
+    idle, other = (BufferedOnline(server, Pending(tmp_path, "server"), pause=0) for _ in range(2))
+    idle.declare("v", width=WIDTH)
+    server.gone = True
+    other.drop("v")
+    other.declare("v", width=WIDTH)
+    server.gone = False
+    idle.append("v", one(1))  # it never met the server away: the drop must not come after it
+    with idle.read() as reader:
+        assert reader.stats("v").rows == 1
+    assert len(Pending(tmp_path, "server")) == 0
+    for store in (idle, other):
+        store.close()
+
+
 # -- a real server -----------------------------------------------------------------------------------------------------
 
 

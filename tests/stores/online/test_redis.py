@@ -172,3 +172,15 @@ def test_a_full_server_is_told_and_changes_nothing(own_redis: str) -> None:
         assert reader.stats("v") == (1, 1)
         assert reader.position("v", "table") == 1
     store.close()
+
+
+@pytest.mark.service
+def test_a_replica_refuses_writes_as_a_server_that_is_away(own_redis: str) -> None:
+    store = RedisOnline(own_redis)
+    store.declare("v", width=WIDTH)
+    store.server.ask("REPLICAOF", "127.0.0.1", "1")
+    with pytest.raises(Unavailable, match=r"READONLY|read only"):
+        store.append("v", entries([(b"a", (1, 1, 1), payload(1))], fixed=True))
+    store.server.ask("REPLICAOF", "NO", "ONE")
+    assert store.append("v", entries([(b"a", (1, 1, 1), payload(1))], fixed=True)) == 1
+    store.close()

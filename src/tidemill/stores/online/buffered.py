@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -54,6 +56,7 @@ class BufferedOnline:
         self._away_until = -1.0
         self._reason = "it was not asked yet"
         self._check_log = True  # an earlier process may have left writes
+        self._pid, self._catching = os.getpid(), threading.Lock()
         self._seen = Seen()
 
     def read(self) -> BufferedReader:
@@ -99,6 +102,7 @@ class BufferedOnline:
     def away(self, error: Unavailable) -> None:
         """Note that the server does not answer."""
         self._away_until = time.monotonic() + self._pause
+        self._check_log = True  # other processes may have kept writes
         self._reason = str(error)
 
     def begin(self) -> AbstractContextManager[OnlineReader] | None:
@@ -138,6 +142,7 @@ class BufferedOnline:
             with suppress(NotFound):  # it was made the second store after this view had been filled
                 found = write.run(self._second)
         if time.monotonic() >= self._away_until:
+            self._check_log = True  # another process may have kept a write that comes before this one
             try:
                 self._catch_up()
                 return write.run(self._server)
@@ -148,14 +153,16 @@ class BufferedOnline:
         return write.assumed if found is None else found
 
     def _catch_up(self) -> None:
+        """Carry out what waits, if there may be something; other threads wait, so that no newer write comes first."""
         if self._check_log:
-            self._check_log = False
-            try:
+            if self._pid != os.getpid():  # a forked child has none of the threads that may hold the lock
+                self._pid, self._catching = os.getpid(), threading.Lock()
+            with self._catching:
                 if len(self._pending):
                     self._pending.carry_out(self._server)
-            except BaseException:
-                self._check_log = True
-                raise
+                self._check_log = False
+                if len(self._pending):  # kept by another thread meanwhile
+                    self._check_log = True
 
 
 class BufferedReader:

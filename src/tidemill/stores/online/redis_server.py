@@ -16,9 +16,11 @@ from redis.exceptions import (
     AuthenticationError,
     ConnectionError,
     ExecAbortError,
+    MasterDownError,
     NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
 )
@@ -106,10 +108,7 @@ class RedisServer:
         """Send commands that are carried out together, or not at all; their answers."""
         with self._translated():
             answers: list[Any] = self._exchange(lambda connection: _sent(connection, together(commands)))[-1]
-        for answer in answers:
-            if isinstance(answer, ResponseError):
-                raise answer
-        return answers
+            return _checked(answers)
 
     def unless_changed(self, key: str, look: Command, then: Callable[[Any], Sequence[Command] | None]) -> bool:
         """Send one command, and those that follow from its answer together; whether they were carried out.
@@ -125,7 +124,8 @@ class RedisServer:
             if commands is None:
                 _sent(connection, [("UNWATCH",)])
                 return False
-            return _sent(connection, together(commands))[-1] is not None
+            answers = _sent(connection, together(commands))[-1]
+            return answers is not None and bool(_checked(answers))
 
         with self._translated():
             return self._exchange(talk)
@@ -177,7 +177,9 @@ class RedisServer:
             return PermissionDenied(f"{self.name} refuses this user: {error}", hint="Check the URL's user and password")
         if isinstance(error, OutOfMemoryError) or (isinstance(error, ExecAbortError) and "OOM" in str(error)):
             return StorageFull(f"no room left in {self.name}", hint="Give it more memory (maxmemory), and try again")
-        if isinstance(error, ResponseError) and not isinstance(error, ExecAbortError):
+        if str(error).startswith("MISCONF"):
+            return StorageFull(f"{self.name} cannot write to its disk: {error}", hint="Check the disk of the server")
+        if isinstance(error, ResponseError) and not isinstance(error, ExecAbortError | MasterDownError | ReadOnlyError):
             return None
         return Unavailable(f"{self.name} does not answer: {error}", hint="Check that the server runs")
 
@@ -185,6 +187,14 @@ class RedisServer:
 def together(commands: Sequence[Command]) -> list[Command]:
     """Commands as one transaction; the last answer is the list of theirs."""
     return [("MULTI",), *commands, ("EXEC",)]
+
+
+def _checked(answers: list[Any]) -> list[Any]:
+    """The answers of a transaction, of which none may be an error."""
+    for answer in answers:
+        if isinstance(answer, ResponseError):
+            raise answer
+    return answers
 
 
 def _sent(connection: Any, commands: Sequence[Command]) -> list[Any]:
