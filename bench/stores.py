@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 import tidemill as tm
-from bench.measure import Row, Size, durations, in_turns, row
+from bench.measure import Row, Size, durations, row, timed
 from tidemill.core.clock import ManualClock
 from tidemill.core.scope import Scope
 from tidemill.features.online import Online
@@ -98,12 +98,13 @@ def filling(name: str, engine: Engine, online: Online, rows: pl.DataFrame, size:
         entities = rows["entity"].to_list()
         engine[0]({b"e%d" % key: blob[80 * place : 80 * place + 80] for place, key in enumerate(entities)})
 
-    def tidemill() -> None:
-        online.materialize(views, full=True)
-
-    seconds = in_turns({f"{name}, put": plain, f"tidemill on {name}": tidemill}, size.repetitions)
+    taken: dict[str, list[float]] = {f"{name}, put": [], f"tidemill on {name}": []}
+    for _ in range(size.repetitions):
+        online.remove(views)
+        for who, work in zip(taken, (plain, lambda: online.materialize(views)), strict=True):
+            taken[who].append(timed(work))
     case = f"{name}: fill with {rows.height:,} x 10"
-    return [row(case, who, [rows.height / one for one in taken], "rows/s") for who, taken in seconds.items()]
+    return [row(case, who, [rows.height / one for one in seconds], "rows/s") for who, seconds in taken.items()]
 
 
 def unpacked(values: list[bytes]) -> list[tuple[float, ...]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import polars as pl
@@ -18,7 +17,7 @@ from tidemill.features.lookup import Asked, Found, StateLookup, WindowLookup, lo
 from tidemill.features.offline import on_demand
 from tidemill.features.plan import OnDemandPlan, SchemaOf, ServicePlan, UsePlan, plan_on_demand, plan_service
 from tidemill.features.windowed import Column
-from tidemill.stores.online.protocol import OnlineReader
+from tidemill.stores.online.protocol import OnlineReader, Question
 
 PREDICTION_TIME = "prediction_time"
 
@@ -46,7 +45,7 @@ class ServiceReader:
         self, service: FeatureService, views: Mapping[FeatureView, Stored], schema_of: SchemaOf, rows: pl.Schema
     ) -> None:
         self._generations = [(view, stored.names, stored.generation) for view, stored in views.items()]
-        self._positions = [generation_of(names) for _, names, _ in self._generations]
+        self._positions: list[Question] = [generation_of(names) for _, names, _ in self._generations]
         self._expected = [number for _, _, number in self._generations]
         self._plan: ServicePlan = plan_service(
             service, schema_of, rows, PREDICTION_TIME, rows_of=lambda view: views[view].shape.rows
@@ -102,7 +101,9 @@ class ServiceReader:
 
     def _answered(self, reader: OnlineReader, asked: Sequence[Asked]) -> Iterator[Found] | None:
         """What each use found, provided that the generations are still those that answer."""
-        questions = [*self._positions, *chain.from_iterable(one.questions for one in asked)]
+        questions = self._positions.copy()
+        for one in asked:
+            questions += one.questions
         try:
             answers = reader.answer(questions)
         except NotFound:  # a generation was replaced and dropped
@@ -114,8 +115,9 @@ class ServiceReader:
             return None
         found = []
         for one in asked:
-            found.append(one.found(reader, answers[first : first + len(one.questions)]))
-            first += len(one.questions)
+            last = first + len(one.questions)
+            found.append(one.found(reader, answers[first:last]))
+            first = last
         return iter(found)
 
 
