@@ -21,8 +21,10 @@ from rich.table import Table
 
 from bench.measure import Row, Size
 
-NAMES = ("starting", "joins", "outofcore", "windows", "streams", "online", "serving", "metrics")
-PACKAGES = ("tidemill", "polars", "numpy", "lmdb", "deltalake", "sqlalchemy", "scikit-learn", "uvicorn", "msgspec")
+NAMES = ("starting", "joins", "outofcore", "windows", "streams", "online", "stores", "serving", "metrics")
+PACKAGES = (
+    "tidemill", "polars", "numpy", "lmdb", "redis", "hiredis", "deltalake", "sqlalchemy", "scikit-learn", "uvicorn", "msgspec",
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -25,6 +25,7 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
         ("outofcore", {"polars join_asof", "tidemill"}),
         ("windows", {"numpy, sums between two searches", "tidemill"}),
         ("online", {"lmdb get and decode", "tidemill", "tidemill, window of a day"}),
+        ("stores", {"lmdb, put", "tidemill on lmdb", "tidemill on lmdb, 3 windows x 4"}),
         ("serving", {"uvicorn and the bare model", "tidemill, features in the request", "tidemill, features by key"}),
         ("metrics", {"sqlite3 insert and commit", "tidemill log_metric", "tidemill log_curve"}),
     ],

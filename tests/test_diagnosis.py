@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import socket
 import sys
 
 import pytest
 
 from tidemill.diagnosis import concealed, diagnose
-from tidemill.stores.registry import KINDS, backends
+from tidemill.stores.registry import KINDS, backends, open_store
 
 SOURCES = """
 import tidemill as tm
@@ -96,6 +97,22 @@ def test_a_database_that_does_not_answer_is_named_without_its_password(project, 
     assert store.state == "attention"
     assert "127.0.0.1" in store.configured
     assert not any(secret in repr(findings) for secret in (password, "ge@heim", "hidden"))
+
+
+def test_an_online_server_that_is_away_is_named_with_what_waits_for_it(project):
+    pytest.importorskip("redis")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    url = f"redis://ada:geheim77@127.0.0.1:{port}/0"
+    folder = project(f'online = "{url}"')
+    store = open_store("online", url, folder / ".tidemill")
+    store.drop("v")
+    store.close()
+    finding = found(folder)["online store"]
+    assert finding.state == "attention"
+    assert f"127.0.0.1:{port} does not answer" in finding.detail
+    assert "1 write waiting for it" in finding.detail
+    assert "geheim77" not in str(finding)
 
 
 def test_a_backend_without_its_package_says_what_to_install(project, monkeypatch):

@@ -89,9 +89,13 @@ def _store(settings: Settings, kind: str) -> Finding:
     try:
         store = open_store(kind, url, settings.home_path)
         detail = getattr(store, "check", lambda: "answers")()
+        # A store that can go on without its server for a while tells what it waits for.
+        wrong = getattr(store, "condition", lambda: None)()
+        getattr(store, "close", lambda: None)()
     except TidemillError as error:
         return Finding(f"{kind} store", concealed(url), "attention", without_secret(str(error), url))
-    getattr(store, "close", lambda: None)()
+    if wrong is not None:
+        return Finding(f"{kind} store", concealed(url), "attention", without_secret(wrong, url))
     return Finding(f"{kind} store", concealed(url), "ok", detail)
 
 

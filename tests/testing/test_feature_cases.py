@@ -5,11 +5,13 @@ import json
 import math
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tidemill.stores.registry import open_store
 from tidemill.testing.feature_cases import Answer, main, offline, online, run, same
 
 PUBLIC = Path(__file__).parent.parent / "cases" / "pit_cases.json"
@@ -94,3 +96,24 @@ def test_it_runs_as_a_module(tmp_path: Path) -> None:
     missing = subprocess.run([*command[:3], str(tmp_path / "none.json")], capture_output=True, text=True, check=False)
     assert missing.returncode == 2
     assert "none.json is no file of cases" in missing.stderr
+
+
+def test_the_store_of_the_online_path_is_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "cases.json"
+    file.write_text(json.dumps({"cases": [CASE]}))
+    for store in ("lmdb", "memory", "lmdb:elsewhere"):
+        assert main([str(file), "--path", "online", "--online", store]) == 0
+    assert main([str(file), "--path", "online", "--online", "carrier-pigeon:"]) == 1
+    assert "the online store cannot be 'carrier-pigeon'" in capsys.readouterr().out
+
+
+@pytest.mark.service
+def test_cases_on_servers_leave_nothing_behind(tmp_path: Path, redis_url: str, postgres_url: str) -> None:
+    file = tmp_path / "cases.json"
+    file.write_text(json.dumps({"cases": [CASE]}))
+    for url in (f"{redis_url}?prefix=tm-cases-{uuid.uuid4().hex[:12]}", postgres_url):
+        assert main([str(file), "--path", "online", "--online", url]) == 0
+        store = open_store("online", url, tmp_path)
+        with store.read() as reader:
+            assert reader.views() == []
+        store.close()

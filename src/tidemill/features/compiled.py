@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +11,13 @@ import polars as pl
 from tidemill.core.errors import NotFound, UserCodeError
 from tidemill.core.specs.features import FeatureService, FeatureView, OnDemand
 from tidemill.features.encoding import encode_key, encode_keys
-from tidemill.features.feed import Names, Shape, current_generation
+from tidemill.features.feed import Names, Shape, current_generation, generation_of
 from tidemill.features.kernel.timeline import Ints
-from tidemill.features.lookup import StateLookup, WindowLookup, lookup_of
+from tidemill.features.lookup import Asked, Found, StateLookup, WindowLookup, lookup_of
 from tidemill.features.offline import on_demand
 from tidemill.features.plan import OnDemandPlan, SchemaOf, ServicePlan, UsePlan, plan_on_demand, plan_service
 from tidemill.features.windowed import Column
-from tidemill.stores.online.protocol import OnlineReader
+from tidemill.stores.online.protocol import OnlineReader, Question
 
 PREDICTION_TIME = "prediction_time"
 
@@ -45,6 +45,8 @@ class ServiceReader:
         self, service: FeatureService, views: Mapping[FeatureView, Stored], schema_of: SchemaOf, rows: pl.Schema
     ) -> None:
         self._generations = [(view, stored.names, stored.generation) for view, stored in views.items()]
+        self._positions: list[Question] = [generation_of(names) for _, names, _ in self._generations]
+        self._expected = [number for _, _, number in self._generations]
         self._plan: ServicePlan = plan_service(
             service, schema_of, rows, PREDICTION_TIME, rows_of=lambda view: views[view].shape.rows
         )
@@ -52,35 +54,71 @@ class ServiceReader:
             part if isinstance(part, OnDemandPlan) else StoredUse(part, views[part.use.view])
             for part in self._plan.parts
         ]
+        self._uses = [part for part in self._parts if isinstance(part, StoredUse)]
 
     def is_current(self, reader: OnlineReader) -> bool:
-        """Whether the generations it reads are still those that answer."""
+        """Whether the generations it reads are still those that answer.
+
+        Raises:
+            NotReady: One was not materialized yet, or was forgotten.
+        """
         return all(current_generation(reader, names, view) == number for view, names, number in self._generations)
 
-    def frame(self, reader: OnlineReader, rows: pl.DataFrame, t: Ints, known: bool) -> pl.DataFrame:
-        """The features of each row."""
+    def frame(self, reader: OnlineReader, rows: pl.DataFrame, t: Ints, known: bool) -> pl.DataFrame | None:
+        """The features of each row, in one read of the store; None when other generations answer by now."""
         if not rows.height:
             return pl.DataFrame(schema=self._plan.features)
-        columns: list[pl.Series] = []
         keys: dict[tuple[str, ...], list[bytes | None]] = {}
+        asked = []
+        for use in self._uses:
+            if use.columns not in keys:
+                keys[use.columns] = encode_keys([rows[name] for name in use.columns])
+            asked.append(use.lookup.ask(keys[use.columns], t, known))
+        found = self._answered(reader, asked)
+        if found is None:
+            return None
+        columns: list[pl.Series] = []
         for part in self._parts:
             if isinstance(part, OnDemandPlan):
                 columns += on_demand(part, rows).get_columns()
-                continue
-            if part.columns not in keys:
-                keys[part.columns] = encode_keys([rows[name] for name in part.columns])
-            columns += part.series(reader, keys[part.columns], t, known)
+            else:
+                columns += part.series(next(found))
         return pl.DataFrame(columns)
 
-    def vector(self, reader: OnlineReader, row: Mapping[str, Any], t: int, known: bool) -> dict[str, Any]:
-        """The features of one row, as plain values."""
-        found: dict[str, Any] = {}
+    def vector(self, reader: OnlineReader, row: Mapping[str, Any], t: int, known: bool) -> dict[str, Any] | None:
+        """The features of one row, as plain values, in one read of the store; None when other generations answer by now."""
+        asked = [use.lookup.ask_one(encode_key([row[c] for c in use.columns]), t, known) for use in self._uses]
+        found = self._answered(reader, asked)
+        if found is None:
+            return None
+        values: dict[str, Any] = {}
         for part in self._parts:
             if isinstance(part, OnDemandPlan):
-                found |= on_demand(part, pl.DataFrame([dict(row)])).row(0, named=True)
+                values |= on_demand(part, pl.DataFrame([dict(row)])).row(0, named=True)
             else:
-                part.add_values(found, reader, row, t, known)
-        return found
+                part.add_values(values, next(found))
+        return values
+
+    def _answered(self, reader: OnlineReader, asked: Sequence[Asked]) -> Iterator[Found] | None:
+        """What each use found, provided that the generations are still those that answer."""
+        questions = self._positions.copy()
+        for one in asked:
+            questions += one.questions
+        try:
+            answers = reader.answer(questions)
+        except NotFound:  # a generation was replaced and dropped
+            if self.is_current(reader):
+                raise
+            return None
+        first = len(self._positions)
+        if answers[:first] != self._expected:
+            return None
+        found = []
+        for one in asked:
+            last = first + len(one.questions)
+            found.append(one.found(reader, answers[first:last]))
+            first = last
+        return iter(found)
 
 
 class StoredUse:
@@ -89,27 +127,23 @@ class StoredUse:
     def __init__(self, plan: UsePlan, stored: Stored) -> None:
         view = plan.use.view
         self.columns = tuple(plan.use.keys[key] for key in view.key_columns)
-        self._lookup: StateLookup | WindowLookup = lookup_of(plan, stored.shape, stored.names, stored.generation)
+        self.lookup: StateLookup | WindowLookup = lookup_of(plan, stored.shape, stored.names, stored.generation)
         self._names = plan.names
         self._types = plan.types
         self._restore: dict[str, Callable[[Any], Any]] = {
             feature: _from_physical(dtype) for feature, dtype in plan.types.items() if dtype.is_temporal()
         }
 
-    def series(self, reader: OnlineReader, keys: list[bytes | None], t: Ints, known: bool) -> list[pl.Series]:
-        """The features of each key, under their full names."""
-        found = self._lookup(reader, keys, t, known)
+    def series(self, found: Found) -> list[pl.Series]:
+        """What was found for some questions, under the full names."""
         return [_series(found[feature], full, self._types[feature]) for feature, full in self._names.items()]
 
-    def add_values(
-        self, found: dict[str, Any], reader: OnlineReader, row: Mapping[str, Any], t: int, known: bool
-    ) -> None:
-        """Add the features of one row to others, under their full names."""
-        values = self._lookup.vector(reader, encode_key([row[column] for column in self.columns]), t, known)
+    def add_values(self, values: dict[str, Any], found: Found) -> None:
+        """Add what was found for one question to others, under the full names."""
         for feature, restore in self._restore.items():
-            values[feature] = restore(values[feature])
+            found[feature] = restore(found[feature])
         for feature, full in self._names.items():
-            found[full] = values[feature]
+            values[full] = found[feature]
 
 
 def _series(found: Column | pl.Series, name: str, dtype: pl.DataType) -> pl.Series:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,13 +19,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tidemill.core.errors import NotReady
+from tidemill.core.errors import NotReady, Unavailable
 from tidemill.core.specs.features import FeatureView
 from tidemill.features.encoding import FixedCodec, VariableCodec, codec_of, encode_keys
 from tidemill.features.kernel.changes import ADDED
 from tidemill.features.rows import ViewRows, view_rows
 from tidemill.features.spine import micros
-from tidemill.stores.online.protocol import NEVER_KNOWN, TIMES, Entries, OnlineReader, OnlineStore
+from tidemill.stores.online.protocol import NEVER_KNOWN, TIMES, Entries, OnlineReader, OnlineStore, Position
 
 Ints = NDArray[np.int64]
 
@@ -79,6 +79,11 @@ def read_pointer(reader: OnlineReader, names: Names) -> Pointer | None:
         return None
     record = reader.latest(names.pointer, [_POINTER], [_LATEST])[0]
     return None if record is None else msgspec.msgpack.decode(record[TIMES.size :], type=Pointer)
+
+
+def generation_of(names: Names) -> Position:
+    """Asks which generation of a definition answers."""
+    return Position(names.pointer, _GENERATION)
 
 
 def current_generation(reader: OnlineReader, names: Names, view: FeatureView) -> int:
@@ -191,8 +196,13 @@ class Batch:
         low, high = [-(2**63)] * len(reports.keys), [_LATEST] * len(reports.keys)
         blocks = reader.range(view, reports.keys, low, high)
         keys = {event[:-16] for event, block in zip(reports.keys, blocks, strict=True) if len(block.words) > 1}
-        times = np.zeros((len(keys), 3), np.int64)
-        return Entries(sorted(keys), np.arange(len(keys) + 1), times, np.zeros((len(keys), 0), np.uint8))
+        return keys_only(keys)
+
+
+def keys_only(keys: Collection[bytes]) -> Entries:
+    """One record without time or payload for each key."""
+    times = np.zeros((len(keys), 3), np.int64)
+    return Entries(sorted(keys), np.arange(len(keys) + 1), times, np.zeros((len(keys), 0), np.uint8))
 
 
 def grouped(keys: Sequence[bytes]) -> tuple[Ints | None, list[bytes], Ints]:
@@ -243,15 +253,26 @@ class Feed:
         # Reports first, then what is repeated, then the rows: whoever of two writers looks second sees both reports, and
         # a repeated row is never there before its key is known to have one.
         name, reports = self._names.reports(self._generation), batch.reports()
-        with self._store.read() as reader:
-            first = reader.stats(name).rows == 0
+        first = self._is_empty(name)
         self._store.append(name, reports)
         if first and len(reports.keys) == len(reports.times):
             return
-        with self._store.read() as reader:
-            repeated = batch.repeated(reports, reader, name)
+        try:
+            with self._store.read() as reader:
+                repeated = batch.repeated(reports, reader, name)
+        except (
+            Unavailable
+        ):  # the writes are kept for later, and nobody can tell: reads of these keys will look at all rows
+            repeated = keys_only({event[:-16] for event in reports.keys})
         if repeated.keys:
             self._store.append(self._names.repeated(self._generation), repeated)
+
+    def _is_empty(self, view: str) -> bool:
+        try:
+            with self._store.read() as reader:
+                return reader.stats(view).rows == 0
+        except Unavailable:
+            return False
 
     def drop(self) -> None:
         """Forget the generation."""

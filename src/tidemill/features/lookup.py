@@ -1,25 +1,33 @@
-"""One view as a service uses it, read from one moment of the online store."""
+"""One view as a service uses it: what it asks the online store, and the features in the answers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from tidemill.core.errors import InvalidArgument
 from tidemill.features.blocks import chosen, columns_of, live, visible
-from tidemill.features.encoding import FixedCodec, column_of
+from tidemill.features.encoding import FixedCodec, column_of, restored
 from tidemill.features.feed import EVENT_ID, Names, Shape
 from tidemill.features.kernel.timeline import Ints
 from tidemill.features.plan import UsePlan
-from tidemill.features.windowed import Column, Evaluator, Rows, WindowTimes, place
-from tidemill.stores.online.protocol import TIMES, Block, OnlineReader
+from tidemill.features.windowed import Evaluator, Rows, WindowTimes, place
+from tidemill.stores.online.protocol import TIMES, Block, Latest, OnlineReader, Question, Range
 
 Key = bytes | None
-Found = dict[str, Column | pl.Series]
-"""Values by feature, without the view's prefix."""
+Found = dict[str, Any]
+"""By feature, without the view's prefix: a `Column` or a series for some questions, a plain value for one."""
+
+
+class Asked(NamedTuple):
+    """What a view asks the store, and what it makes of the answers."""
+
+    questions: list[Question]
+    found: Callable[[OnlineReader, Sequence[Any]], Found]
+    """From the answers in their order; reads again where one answer raises another question."""
 
 
 class StateLookup:
@@ -33,34 +41,53 @@ class StateLookup:
         self._known = plan.use.view.is_as_known
         self._changes = plan.rows.changes is not None
         self._types = plan.types
+        # Comparing types takes longer than all else that is done with a column.
+        self._columns = [
+            (name, dtype, dtype.is_float(), dtype in (pl.Int64, pl.Float64)) for name, dtype in plan.types.items()
+        ]
 
-    def records(self, reader: OnlineReader, keys: Sequence[Key], t: Sequence[int], known: bool) -> list[bytes | None]:
-        """The row that holds for each key at its moment, as bytes."""
+    def ask(self, keys: Sequence[Key], t: Ints, known: bool) -> Asked:
+        """The features of each key at its moment."""
+        return self._asked(keys, t.tolist(), known, self._values)
+
+    def ask_one(self, key: Key, t: int, known: bool) -> Asked:
+        """The features of one key, as plain values."""
+        return self._asked([key], [t], known, self._plain)
+
+    def _asked(
+        self, keys: Sequence[Key], t: Sequence[int], known: bool, values: Callable[[Sequence[bytes | None]], Found]
+    ) -> Asked:
+        known = known or self._known
         at: Sequence[int] = t if not self._delay else [max(time - self._delay, -(2**63)) for time in t]
         if self._changes or (known and self._delay):
             # Known by t, not by t - delay: the store compares both times with one moment.
-            found = [self._known_late(reader, key, a, b) for key, a, b in zip(keys, at, t, strict=True)]
+            question: Question = Range(self._view, keys, [-(2**63)] * len(at), [time + 1 for time in at])
         else:
-            found = reader.latest(self._view, keys, at, known=known)
-        if self._ttl:
-            limit = self._ttl
-            return [
-                record if record is not None and TIMES.unpack_from(record)[0] >= time - limit else None
-                for record, time in zip(found, t, strict=True)
-            ]
-        return found
+            question = Latest(self._view, keys, at, known)
 
-    def _known_late(self, reader: OnlineReader, key: Key, at: int, t: int) -> bytes | None:
-        block = reader.range(self._view, [key], [-(2**63)], [at + 1])[0]
-        block = live(block, self._codec, t) if self._changes else visible(block, t)
-        if not len(block.words):
-            return None
-        last: bytes = block.words[-1].tobytes()
-        return last + (block.payloads[-1] if block.payloads else b"")
+        def found(_: OnlineReader, answers: Sequence[Any]) -> Found:
+            records = answers[0]
+            if isinstance(question, Range):
+                records = [_last(self._counting(block, time)) for block, time in zip(records, t, strict=True)]
+            return values(self._alive(records, t))
 
-    def __call__(self, reader: OnlineReader, keys: Sequence[Key], t: Ints, known: bool) -> Found:
-        """The features of each question."""
-        records = self.records(reader, keys, t.tolist(), known or self._known)
+        return Asked([question], found)
+
+    def _counting(self, block: Block, t: int) -> Block:
+        """The rows that count at a moment: known by then, and of a change log those that were live."""
+        return live(block, self._codec, t) if self._changes else visible(block, t)
+
+    def _alive(self, records: Sequence[bytes | None], t: Sequence[int]) -> Sequence[bytes | None]:
+        """The rows that are not too old."""
+        if not self._ttl:
+            return records
+        limit = self._ttl
+        return [
+            record if record is not None and TIMES.unpack_from(record)[0] >= time - limit else None
+            for record, time in zip(records, t, strict=True)
+        ]
+
+    def _values(self, records: Sequence[bytes | None]) -> Found:
         if isinstance(self._codec, FixedCodec):
             return self._fixed(self._codec, records)
         values = [None if record is None else self._codec.record(record, TIMES.size) for record in records]
@@ -70,27 +97,28 @@ class StateLookup:
         }
 
     def _fixed(self, codec: FixedCodec, records: Sequence[bytes | None]) -> Found:
-        empty = bytes(TIMES.size + codec.width)
+        empty, count = bytes(TIMES.size + codec.width), len(records)
         found: np.ndarray[Any, np.dtype[np.bool_]] | None = None
         if None in records:
             found = np.array([record is not None for record in records], bool)
         words = np.frombuffer(b"".join([record or empty for record in records]), np.int64)
-        words = words.reshape(len(records), -1)[:, TIMES.size // 8 :]
+        words = words.reshape(count, -1)[:, TIMES.size // 8 :]
         marked = words[:, : codec.marks].any()
+        # Slices of one long series cost far less than a series each.
+        flat = np.ascontiguousarray(words[:, codec.marks :].T).ravel()
+        integers, floats = pl.Series(flat), pl.Series(flat.view(np.float64))
         result: Found = {}
-        for index, (name, dtype) in enumerate(self._types.items()):
+        for index, (name, dtype, is_float, is_plain) in enumerate(self._columns):
             valid = codec.valid(words, index) if marked else None
             if found is not None:
                 valid = found if valid is None else valid & found
-            values = np.ascontiguousarray(codec.values(words, index))
-            if dtype == pl.UInt64:
-                values = values.view(np.uint64)
-            result[name] = Column(values, valid)
+            series = (floats if is_float else integers).slice(index * count, count)
+            series = series if is_plain else restored(series, dtype)
+            result[name] = series if valid is None else series.scatter(np.flatnonzero(~valid), None)
         return result
 
-    def vector(self, reader: OnlineReader, key: Key, t: int, known: bool) -> dict[str, Any]:
-        """The features of one question, as plain values."""
-        record = self.records(reader, [key], [t], known or self._known)[0]
+    def _plain(self, records: Sequence[bytes | None]) -> dict[str, Any]:
+        record = records[0]
         if record is None:
             return dict.fromkeys(self._types)
         return dict(zip(self._types, self._codec.record(record, TIMES.size)[: len(self._types)], strict=True))
@@ -108,38 +136,38 @@ class WindowLookup:
         self._evaluate = Evaluator(plan.use.view.aggregates, shape.codec)
         self._times = WindowTimes(self._evaluate.windows, plan.use.view.source.delay_micros)
 
-    def __call__(self, reader: OnlineReader, keys: Sequence[Key], t: Ints, known: bool) -> Found:
-        """The features of each question."""
+    def ask(self, keys: Sequence[Key], t: Ints, known: bool) -> Asked:
+        """The features of each key at its moment."""
+        return self._asked(keys, t, known, self._evaluate)
+
+    def _asked(self, keys: Sequence[Key], t: Ints, known: bool, evaluate: Callable[[Rows, Ints], Found]) -> Asked:
+        known = known or self._known
         starts, ends = self._times(t)
-        return self._evaluate(self._rows(reader, keys, t, starts, ends, known or self._known), t)
+        spans = _spans(keys, starts, ends, _users(keys, known))
+        questions: list[Question] = [Range(self._view, *spans.bounds)]
+        if self._repeated is not None:
+            questions.append(Latest(self._repeated, keys, [0] * len(keys)))
 
-    def _rows(self, reader: OnlineReader, keys: Sequence[Key], t: Ints, starts: Ints, ends: Ints, known: bool) -> Rows:
-        repeated = self._repeating(reader, keys)
-        users = _users(keys, {key: known or key in repeated for key in keys})
-        firsts = [questions[0] for questions in users]
-        lows, highs = starts.min(axis=0, initial=2**63 - 1), ends.max(axis=0, initial=-(2**63))
-        asked = [keys[question] for question in firsts]
-        low = [
-            -(2**63) if key in repeated else int(lows[questions].min())
-            for key, questions in zip(asked, users, strict=True)
-        ]
-        blocks = reader.range(self._view, asked, low, [int(highs[questions].max()) for questions in users])
-        if self._changes:
-            blocks = [
-                live(block, self._codec, int(t[question])) for block, question in zip(blocks, firsts, strict=True)
-            ]
-        elif known:
-            blocks = [visible(block, int(t[question])) for block, question in zip(blocks, firsts, strict=True)]
-        if repeated:
-            blocks = [self._once(block) if key in repeated else block for key, block in zip(asked, blocks, strict=True)]
-        return place(blocks, users, starts, ends)
+        def found(reader: OnlineReader, answers: Sequence[Any]) -> Found:
+            blocks, users = answers[0], spans.users
+            repeated = {key for key, record in zip(keys, *answers[1:], strict=True) if record} if answers[1:] else set()
+            if repeated:  # the first report of an event may be older than any window
+                again = _spans(keys, starts, ends, _users(keys, known, repeated), repeated)
+                blocks, users = reader.range(self._view, *again.bounds), again.users
+            if known:
+                blocks = [
+                    self._counting(block, int(t[questions[0]])) for block, questions in zip(blocks, users, strict=True)
+                ]
+            if repeated:
+                asked = [keys[questions[0]] for questions in users]
+                blocks = [self._once(b) if key in repeated else b for key, b in zip(asked, blocks, strict=True)]
+            return evaluate(place(blocks, users, starts, ends), t)
 
-    def _repeating(self, reader: OnlineReader, keys: Sequence[Key]) -> set[Key]:
-        """Those keys some event of which was reported more than once."""
-        if self._repeated is None or reader.stats(self._repeated).rows == 0:
-            return set()
-        found = reader.latest(self._repeated, keys, [0] * len(keys))
-        return {key for key, record in zip(keys, found, strict=True) if record is not None}
+        return Asked(questions, found)
+
+    def _counting(self, block: Block, t: int) -> Block:
+        """The rows that count at a moment: known by then, and of a change log those that were live."""
+        return live(block, self._codec, t) if self._changes else visible(block, t)
 
     def _once(self, block: Block) -> Block:
         """The first report of each event."""
@@ -147,30 +175,50 @@ class WindowLookup:
         first = ids.to_struct().is_first_distinct() | ids[EVENT_ID[0]].is_null()
         return chosen(block, first.to_numpy())
 
-    def vector(self, reader: OnlineReader, key: Key, t: int, known: bool) -> dict[str, Any]:
-        """The features of one question, as plain values."""
-        return {name: plain(found) for name, found in self(reader, [key], np.array([t]), known).items()}
+    def ask_one(self, key: Key, t: int, known: bool) -> Asked:
+        """The features of one key, as plain values."""
+        return self._asked([key], np.array([t]), known, self._evaluate.one)
 
 
-def plain(found: Column | pl.Series) -> Any:
-    """The only value of a feature."""
-    if isinstance(found, Column):
-        return found.values[0].item() if found.valid is None or found.valid[0] else None
-    value = found[0]
-    return value.to_list() if isinstance(value, pl.Series) else value
+class Spans(NamedTuple):
+    """What is read for some questions: rows of a key in a range of time, and which questions they answer."""
+
+    users: list[list[int]]
+    bounds: tuple[list[Key], list[int], list[int]]
+    """Keys, starts, ends."""
 
 
-def _users(keys: Sequence[Key], alone: dict[Key, bool]) -> list[list[int]]:
+def _spans(keys: Sequence[Key], starts: Ints, ends: Ints, users: list[list[int]], whole: Collection[Key] = ()) -> Spans:
+    """From the first start to the last end of the questions, or all of the past of some keys."""
+    lows, highs = starts.min(axis=0, initial=2**63 - 1), ends.max(axis=0, initial=-(2**63))
+    asked = [keys[questions[0]] for questions in users]
+    if len(users) == len(keys):  # every question for itself
+        low, high = lows.tolist(), highs.tolist()
+    else:
+        low, high = [int(lows[some].min()) for some in users], [int(highs[some].max()) for some in users]
+    if whole:
+        low = [-(2**63) if key in whole else time for key, time in zip(asked, low, strict=True)]
+    return Spans(users, (asked, low, high))
+
+
+def _users(keys: Sequence[Key], known: bool, repeated: Collection[Key] = ()) -> list[list[int]]:
     """Questions with one key share its rows, unless what counts depends on the question."""
     shared: dict[Key, list[int]] = {}
     users: list[list[int]] = []
     for question, key in enumerate(keys):
-        if alone[key] or key not in shared:
+        if known or key in repeated or key not in shared:
             users.append([question])
             shared.setdefault(key, users[-1])
         else:
             shared[key].append(question)
     return users
+
+
+def _last(block: Block) -> bytes | None:
+    if not len(block.words):
+        return None
+    last: bytes = block.words[-1].tobytes()
+    return last + (block.payloads[-1] if block.payloads else b"")
 
 
 def lookup_of(plan: UsePlan, shape: Shape, names: Names, generation: int) -> StateLookup | WindowLookup:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tidemill.core.errors import InvalidArgument, NotFound
+from tidemill.core.errors import InvalidArgument, NotFound, Unavailable
 from tidemill.core.scope import Scope
 from tidemill.core.specs.features import FeatureService, FeatureView
 from tidemill.core.specs.sources import Source
@@ -84,6 +84,7 @@ class Online:
         self._unique_ids = unique_ids
         self._names: dict[FeatureView, Names] = {}
         self._shapes: dict[tuple[FeatureView, bytes], Shape] = {}
+        self._pointers: dict[FeatureView, Pointer] = {}
         self._readers: dict[tuple[Any, ...], ServiceReader] = {}
         self._vectors: dict[tuple[Any, ...], ServiceReader] = {}
 
@@ -132,6 +133,7 @@ class Online:
         added = sum(feed.append(part.lazy()) for part in rows.iter_slices(ROWS_AT_ONCE))
         applied = Pointer(pointer.generation, pointer.columns, ranges)
         put_pointer(self._store, names, applied)
+        self._pointers[view] = applied
         return applied, added
 
     def _new_rows(self, view: FeatureView, rows: ViewRows, pointer: Pointer) -> pl.DataFrame:
@@ -159,13 +161,25 @@ class Online:
         for view in views:
             if view.source.name != source.name or not frame.height:
                 continue
-            with self._store.read() as reader:
-                pointer = read_pointer(reader, self._named(view))
+            pointer = self._pointer(view)
             if pointer is not None:
                 shape = self._shape(view, pointer.columns)
                 feed = Feed(self._store, shape, self._named(view), pointer.generation)
                 added += feed.append(frame.lazy())
         return added
+
+    def _pointer(self, view: FeatureView) -> Pointer | None:
+        """The pointer, or the last one seen while a store that keeps writes for later cannot be read."""
+        try:
+            with self._store.read() as reader:
+                pointer = read_pointer(reader, self._named(view))
+        except Unavailable:
+            if view not in self._pointers:
+                raise
+            return self._pointers[view]
+        if pointer is not None:
+            self._pointers[view] = pointer
+        return pointer
 
     def trim(self, views: Sequence[FeatureView], *, lateness: Duration = "1d") -> int:
         """Forget rows that no question from now on reaches, older than the longest window or ttl and the lateness.
@@ -200,6 +214,15 @@ class Online:
             self._store.drop(name)
         return gone
 
+    def remove(self, views: Sequence[FeatureView]) -> None:
+        """Drop all that the store keeps of these definitions."""
+        for view in views:
+            name = self._named(view).pointer
+            with self._store.read() as reader:
+                stored = [one for one in reader.views() if one.partition("/")[0] == name]
+            for one in sorted(stored):  # the pointer first: then nothing answers any more
+                self._store.drop(one)
+
     # -- reading -----------------------------------------------------------------------------------
 
     def lookup(
@@ -225,8 +248,14 @@ class Online:
         t = at if isinstance(at, np.ndarray) else moments(at.to_frame(PREDICTION_TIME), PREDICTION_TIME)
         if len(t) != rows.height:
             raise InvalidArgument(f"{len(t)} moments for {rows.height} rows", expected="one for each row")
+        key = (service, *rows.schema.items())
         with self._store.read() as reader:
-            return self._reader(service, rows.schema, reader).frame(reader, rows, t, known_at)
+            compiled = self._readers.get(key)
+            found = None if compiled is None else compiled.frame(reader, rows, t, known_at)
+            while found is None:  # not worked out yet, or another generation answers
+                compiled = self._readers[key] = self._compiled(service, rows.schema, reader)
+                found = compiled.frame(reader, rows, t, known_at)
+            return found
 
     def vector(
         self, service: FeatureService, keys: Mapping[str, Any], at: int | None = None, *, known_at: bool = False
@@ -243,10 +272,12 @@ class Online:
         key = (service, tuple(keys), tuple(map(type, keys.values())))
         with self._store.read() as reader:
             compiled = self._vectors.get(key)
-            if compiled is None or not compiled.is_current(reader):
+            found = None if compiled is None else compiled.vector(reader, keys, t, known_at)
+            while found is None:
                 schema = pl.DataFrame([dict(keys)]).schema
                 compiled = self._vectors[key] = self._compiled(answerable(service, schema), schema, reader)
-            return compiled.vector(reader, keys, t, known_at)
+                found = compiled.vector(reader, keys, t, known_at)
+            return found
 
     def freshness(self, views: Sequence[FeatureView]) -> list[Freshness]:
         """Rows, newest event and lag of each view."""
@@ -277,13 +308,6 @@ class Online:
             self._shapes[key] = Shape.of(view, load_columns(columns), unique_ids=self._unique_ids)
         return self._shapes[key]
 
-    def _reader(self, service: FeatureService, schema: pl.Schema, reader: OnlineReader) -> ServiceReader:
-        key = (service, *schema.items())
-        found = self._readers.get(key)
-        if found is None or not found.is_current(reader):
-            found = self._readers[key] = self._compiled(service, schema, reader)
-        return found
-
     def _compiled(self, service: FeatureService, schema: pl.Schema, reader: OnlineReader) -> ServiceReader:
         views: dict[FeatureView, Stored] = {}
         for use in service.uses:
@@ -291,6 +315,7 @@ class Online:
             generation = current_generation(reader, names, use.view)
             pointer = read_pointer(reader, names)
             if pointer is not None:
+                self._pointers[use.view] = pointer
                 views[use.view] = Stored(names, self._shape(use.view, pointer.columns), generation)
         return ServiceReader(service, views, lambda source: self._read(source).collect_schema(), schema)
 

@@ -156,6 +156,20 @@ class Evaluator:
             results |= self._kernel(rows, t)
         return results
 
+    def one(self, rows: Rows, t: Ints) -> dict[str, Any]:
+        """The features of rows that answer one question, as plain values."""
+        results: dict[str, Any] = {}
+        for name, operations in self._steps.items():
+            values = Numbers.of(self._codec, rows, self._places[name])  # type: ignore[arg-type]
+            for operation, features in operations:
+                found = values.reduce(operation).plain()
+                for feature, window in features:
+                    results[feature] = found[window]
+        if self._slow:
+            for feature, series in self._kernel(rows, t).items():
+                results[feature] = series[0].to_list() if isinstance(series[0], pl.Series) else series[0]
+        return results
+
     def _kernel(self, rows: Rows, t: Ints) -> dict[str, pl.Series]:
         columns = {name: self._series(rows.block, name) for name in dict.fromkeys(a.input for a in self._slow)}
         bounds = {w: Bounds(rows.starts[i], rows.ends[i]) for i, w in enumerate(self.windows)}
@@ -179,6 +193,13 @@ class Reduced(NamedTuple):
         valid = None if self.valid is None else self.valid[window]
         return Column(self.values[window], None if valid is None or valid.all() else valid)
 
+    def plain(self) -> list[Any]:
+        """The results of the only question for each window, None where not valid."""
+        values: list[Any] = self.values.ravel().tolist()
+        if self.valid is None:
+            return values
+        return [value if valid else None for value, valid in zip(values, self.valid.ravel().tolist(), strict=True)]
+
 
 class Numbers:
     """The values of a column without its nulls, and the ranges of all windows of all questions in them."""
@@ -186,11 +207,14 @@ class Numbers:
     def __init__(self, name: str, values: NDArray[Any], starts: Ints, ends: Ints, boolean: bool) -> None:
         self._name = name
         self.boolean = boolean
-        self._values = values
-        self._padded = np.append(values, values.dtype.type(0))  # the end of a range may be the end of the values
+        self._padded = np.empty(len(values) + 1, values.dtype)  # the end of a range may be the end of the values
+        self._padded[:-1] = values
+        self._padded[-1] = 0
+        self._values = self._padded[:-1]
         self._shape = starts.shape
         self._starts, self._ends = starts.ravel(), ends.ravel()
-        self._edges = np.stack([self._starts, self._ends], axis=1).ravel()
+        self._edges = np.empty(2 * len(self._starts), np.int64)
+        self._edges[::2], self._edges[1::2] = self._starts, self._ends
         self._counts = self._ends - self._starts
         some = self._counts > 0
         self._some: Mask | None = None if some.all() else some
@@ -198,7 +222,7 @@ class Numbers:
     @classmethod
     def of(cls, codec: FixedCodec, rows: Rows, index: int) -> Numbers:
         words, starts, ends = rows.block.words[:, 3:], rows.starts, rows.ends
-        values, valid = np.ascontiguousarray(codec.values(words, index)), codec.valid(words, index)
+        values, valid = codec.values(words, index), codec.valid(words, index)
         if valid is not None:
             before = np.concatenate([np.zeros(1, np.int64), np.cumsum(valid, dtype=np.int64)])
             values, starts, ends = values[valid], before[starts], before[ends]

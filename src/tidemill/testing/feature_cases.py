@@ -1,6 +1,7 @@
 """Runs files of point-in-time cases through the real feature code.
 
-    python -m tidemill.testing.feature_cases FILE.json --path offline|online [--engine local|ray|dask|spark]
+    python -m tidemill.testing.feature_cases FILE.json --path offline [--engine local|ray|dask|spark|URL]
+    python -m tidemill.testing.feature_cases FILE.json --path online [--online lmdb|memory|redis|URL]
 
 Each case becomes sources, feature views and a feature service; the spine is answered by the offline path, or row by row by the
 online store at the row's time. The format is that of `pit_cases.json`.
@@ -13,7 +14,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,7 +35,8 @@ from tidemill.engines.open import open_engine
 from tidemill.engines.protocol import Engine
 from tidemill.features.offline import offline_features
 from tidemill.features.online import Online
-from tidemill.stores.online.open import open_online
+from tidemill.stores.online.protocol import OnlineStore
+from tidemill.stores.registry import open_store
 
 SPINE_TIME = "spine_time"
 KINDS = ("asof", "window", "changelog")
@@ -227,19 +229,41 @@ def offline(case: Case, engine: Engine | None = None) -> pl.DataFrame:
     return offline_features(case.service, case.spine, SPINE_TIME, case.read, engine=engine)
 
 
-def online(case: Case) -> pl.DataFrame:
+def online(case: Case, url: str = "lmdb:") -> pl.DataFrame:
     """The answers of an online store that was filled from the case's tables, each at the row's time."""
     with TemporaryDirectory() as folder:
-        store = open_online("lmdb:", Path(folder))
+        store: OnlineStore = open_store("online", url, Path(folder))
+        views = [use.view for use in case.service.uses]
+        found = Online(Scope("cases", "runner", ManualClock(0)), read=case.read, store=store)
         try:
-            found = Online(Scope("cases", "runner", ManualClock(0)), read=case.read, store=store)
-            found.materialize([use.view for use in case.service.uses])
+            found.materialize(views)
             return found.lookup(case.service, case.spine, case.spine[SPINE_TIME])
         finally:
+            found.remove(views)
             store.close()
 
 
 PATHS: Mapping[str, Answer] = {"offline": offline, "online": online}
+STORES = {"lmdb": "lmdb:", "memory": "memory:", "redis": "redis://127.0.0.1:6379/0?prefix=tidemill-cases"}
+"""Short names of online stores; any URL does as well."""
+
+
+@contextmanager
+def _answering(
+    parser: argparse.ArgumentParser, options: argparse.Namespace
+) -> Iterator[Callable[[Case], pl.DataFrame]]:  # fmt: skip
+    """What answers, as it was asked for."""
+    if options.engine and options.path != "offline":
+        parser.error("--engine runs the offline path only")
+    if options.online and options.path != "online":
+        parser.error("--online is the store of the online path only")
+    if options.online:
+        yield partial(online, url=STORES.get(options.online, options.online))
+    elif options.engine:
+        with closing(open_engine(options.engine if ":" in options.engine else f"{options.engine}:")) as engine:
+            yield partial(offline, engine=engine)
+    else:
+        yield PATHS[options.path]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -251,21 +275,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tidemill.testing.feature_cases", description=__doc__)
     parser.add_argument("file", type=Path, help="a JSON file of cases")
     parser.add_argument("--path", choices=list(PATHS), default="offline", help="which path answers")
+    parser.add_argument("--engine", help="who runs the offline path: local, ray, dask, spark, or a URL")
     parser.add_argument(
-        "--engine", metavar="ENGINE", help="who runs the offline path: local, ray, dask, spark, or a URL"
+        "--online", help=f"the store of the online path: {', '.join(STORES)} (lmdb if absent), or a URL"
     )
     options = parser.parse_args(arguments)
     try:
         cases = json.loads(options.file.read_text(encoding="utf-8"))["cases"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         parser.error(f"{options.file} is no file of cases: {type(error).__name__}: {error}")
-    if options.engine and options.path != "offline":
-        parser.error("--engine runs the offline path only")
-    with ExitStack() as stack:
-        answer = PATHS[options.path]
-        if options.engine:
-            url = options.engine if ":" in options.engine else f"{options.engine}:"
-            answer = partial(offline, engine=stack.enter_context(closing(open_engine(url))))
+    with _answering(parser, options) as answer:
         passed = sum([_report(case, answer) for case in cases])
     print(f"{passed} passed, {len(cases) - passed} failed")
     return 0 if passed == len(cases) else 1

@@ -1,8 +1,12 @@
-"""What every online store must do; subclass `OnlineSuite` in a test module and give it a fixture `online`."""
+"""What every online store must do; subclass `OnlineSuite` in a test module and give it a fixture `online`.
+
+A store that several processes share subclasses `SharedOnlineSuite` instead, and gives a fixture `open_store`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +17,22 @@ from hypothesis import strategies as st
 
 from tidemill.core.errors import Conflict, InvalidArgument, InvalidData, NotFound
 from tidemill.stores.online.memory import MemoryOnline
-from tidemill.stores.online.protocol import NEVER_KNOWN, TIMES, Block, Entries, OnlineStore
+from tidemill.stores.online.protocol import (
+    NEVER_KNOWN,
+    TIMES,
+    Block,
+    Entries,
+    Latest,
+    OnlineStore,
+    Position,
+    Question,
+    Range,
+    Stats,
+)
+from tidemill.testing.processes import Acknowledge, acknowledged_before_kill, run_together, together
+
+OpenStore = Callable[[], OnlineStore]
+"""Opens the same store anew; it is pickled and called in other processes too."""
 
 Row = tuple[bytes, tuple[int, int, int], bytes]
 """Key, times, payload."""
@@ -165,6 +184,49 @@ class OnlineSuite:
         with online.read() as reader:
             assert reader.position("v", "table") == 7
 
+    def test_several_questions_are_answered_as_one_by_one(self, online: OnlineStore) -> None:
+        online.declare("v", width=WIDTH)
+        online.declare("texts", width=None)
+        rows = [(b"a", (t, t, t), payload(t)) for t in range(5)]
+        online.append("v", entries(rows, fixed=True), positions={"table": 5})
+        online.append("texts", entries(rows[:2], fixed=False))
+        keys: list[bytes | None] = [b"a", None, b"absent", b"a"]
+        questions: list[Question] = [
+            Position("v", "table"), Position("v", "other"), Stats("texts"), Latest("v", keys, [3, 3, 3, 3]),
+            Latest("v", keys, [3, 1, 2, 0], True), Range("texts", keys, [0, 0, 0, 1], [2, 2, 2, 2]),
+            Range("v", keys, [0, 0, 0, 4], [9, 9, 9, 4]), Latest("v", [], []), Range("v", [], [], []), Stats("v"),
+        ]  # fmt: skip
+        with online.read() as reader:
+            together: list[Any] = reader.answer(questions)
+            alone: list[Any] = [question.ask(reader) for question in questions]
+            assert reader.answer([]) == []
+            for question, one, other in zip(questions, together, alone, strict=True):
+                if isinstance(question, Range):
+                    assert list(map(plain, one)) == list(map(plain, other))
+                else:
+                    assert one == other
+            assert [len(block.words) for block in together[6]] == [5, 0, 0, 0]
+            with pytest.raises(NotFound, match="nothing"):
+                reader.answer([*questions, Stats("nothing")])
+            with pytest.raises(NotFound, match="nothing"):
+                reader.answer([Position("nothing", "table"), *questions])
+
+    def test_blocks_without_records_have_the_columns_of_others(self, online: OnlineStore) -> None:
+        online.declare("v", width=WIDTH)
+        with online.read() as reader:
+            blocks = reader.range("v", [b"a", None], [0, 0], [9, 9])
+        assert [block.words.shape for block in blocks] == [(0, 3 + WIDTH // 8)] * 2
+
+    def test_records_of_many_keys(self, online: OnlineStore) -> None:
+        keys, pair = [b"%d" % number for number in range(5_000)], Pair(online, True)
+        pair.append([(key, (1, 1, 1), payload(1)) for key in keys])
+        pair.append([(key, (2, 2, 2), payload(2)) for key in keys[::2]])
+        pair.trim(2)
+        with online.read() as reader:
+            found = reader.latest("model", keys, [9] * len(keys))
+        assert [TIMES.unpack_from(record or b"")[0] for record in found] == [2, 1] * 2_500
+        assert online.append("model", entries([(key, (2, 2, 2), payload(9)) for key in keys], fixed=True)) == 2_500
+
     def test_a_read_sees_one_moment(self, online: OnlineStore) -> None:
         online.declare("v", width=WIDTH)
         online.append("v", entries([(b"a", (1, 1, 1), payload(1))], fixed=True))
@@ -202,3 +264,123 @@ class OnlineSuite:
             online.trim("nothing", 0)
         with pytest.raises(InvalidArgument, match="multiple of 8"):
             online.declare("v", width=7)
+
+
+class SharedOnlineSuite(OnlineSuite):
+    """The contract of a store that several processes use and that outlives them.
+
+    A subclass gives a fixture `open_store`; the store it opens is empty at first.
+    """
+
+    @pytest.fixture
+    def open_store(self) -> OpenStore:
+        """The one fixture to override."""
+        raise AssertionError("give the fixture open_store")
+
+    @pytest.fixture
+    def online(self, open_store: OpenStore) -> Iterator[OnlineStore]:
+        store = open_store()
+        yield store
+        store.close()
+
+    def test_what_was_written_is_there_after_opening_again(self, open_store: OpenStore) -> None:
+        first = open_store()
+        first.declare("v", width=WIDTH)
+        _append_step(first, 1)
+        first.close()
+        second = open_store()
+        assert _whole(second) == 1
+        _append_step(second, 2)
+        assert _whole(second) == 2
+        second.close()
+
+    def test_a_process_sees_whole_appends_while_another_writes(
+        self, online: OnlineStore, open_store: OpenStore
+    ) -> None:
+        online.declare("v", width=WIDTH)
+        with together(_append_steps, [(open_store, 150)]) as results:
+            while _whole(online) < 150:
+                pass
+            results()
+
+    def test_of_two_processes_with_the_same_records_one_finds_each_new(
+        self, online: OnlineStore, open_store: OpenStore
+    ) -> None:
+        online.declare("v", width=WIDTH)
+        added = run_together(_append_all, [(open_store, 40), (open_store, 40)])
+        with online.read() as reader:
+            assert reader.stats("v").rows == sum(added) == 40 * len(_KEYS)
+            blocks = reader.range("v", _KEYS, [0] * len(_KEYS), [99] * len(_KEYS))
+        assert [block.words[:, 0].tolist() for block in blocks] == [list(range(40))] * len(_KEYS)
+
+    def test_all_a_killed_writer_acknowledged_is_there(self, online: OnlineStore, open_store: OpenStore) -> None:
+        online.declare("v", width=WIDTH)
+        acknowledged = acknowledged_before_kill(_append_for_ever, (open_store,), 30)
+        there = _whole(online)
+        assert there >= max(acknowledged)
+        _append_step(online, there + 1)
+        assert _whole(online) == there + 1
+
+    def test_a_forked_child_uses_it_too(self, online: OnlineStore) -> None:
+        online.declare("v", width=WIDTH)
+        _append_step(online, 1)
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                _append_step(online, 2)
+                code = 0 if _whole(online) == 2 else 2
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert _whole(online) == 2
+        _append_step(online, 3)
+        assert _whole(online) == 3
+
+
+_KEYS = [b"%d" % number for number in range(20)]
+
+
+def _append_step(store: OnlineStore, step: int) -> None:
+    rows = [(key, (step, step, step), payload(step)) for key in _KEYS]
+    store.append("v", entries(rows, fixed=True), positions={"table": step})
+
+
+def _append_steps(open_store: OpenStore, steps: int) -> None:
+    store = open_store()
+    for step in range(1, steps + 1):
+        _append_step(store, step)
+    store.close()
+
+
+def _append_all(open_store: OpenStore, steps: int) -> int:
+    store = open_store()
+    added = sum(
+        store.append("v", entries([(key, (step, step, step), payload(step)) for key in _KEYS], fixed=True))
+        for step in range(steps)
+    )
+    store.close()
+    return added
+
+
+def _append_for_ever(acknowledge: Acknowledge, open_store: OpenStore) -> None:
+    store, step = open_store(), 0
+    while True:
+        step += 1
+        _append_step(store, step)
+        acknowledge(step)
+
+
+def _whole(store: OnlineStore) -> int:
+    """The step all keys, the count and the position are at; they must agree."""
+    far = 2**40
+    questions: list[Question] = [
+        Position("v", "table"), Stats("v"), Latest("v", _KEYS, [far] * len(_KEYS)), Range("v", _KEYS[:1], [0], [far]),
+    ]  # fmt: skip
+    with store.read() as reader:
+        position, stats, records, (block,) = reader.answer(questions)
+    step = position or 0
+    assert stats.rows == step * len(_KEYS)
+    assert len(set(records)) == 1
+    assert block.words[:, 0].tolist() == list(range(1, step + 1))
+    return step

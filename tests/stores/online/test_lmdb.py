@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import functools
 import resource
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,18 +18,13 @@ from tidemill.stores.online.lmdb import LmdbOnline
 from tidemill.stores.online.memory import MemoryOnline
 from tidemill.stores.online.open import open_online
 from tidemill.stores.online.protocol import Entries
-from tidemill.testing.online_suite import WIDTH, OnlineSuite, entries, payload
+from tidemill.testing.online_suite import WIDTH, OpenStore, SharedOnlineSuite, entries, payload
 
 
-@pytest.fixture
-def online(tmp_path: Path) -> Iterator[LmdbOnline]:
-    store = LmdbOnline(tmp_path / "online")
-    yield store
-    store.close()
-
-
-class TestLmdbOnline(OnlineSuite):
-    pass
+class TestLmdbOnline(SharedOnlineSuite):
+    @pytest.fixture
+    def open_store(self, tmp_path: Path) -> OpenStore:
+        return functools.partial(LmdbOnline, tmp_path / "online")
 
 
 def batch(step: int, keys: int = 20) -> Entries:
@@ -44,19 +38,7 @@ def test_urls(tmp_path: Path) -> None:
     store.close()
     assert isinstance(open_online("memory:", tmp_path), MemoryOnline)
     with pytest.raises(InvalidArgument, match="lmdb, memory"):
-        open_online("redis://host", tmp_path)
-
-
-def test_what_was_written_is_there_after_reopening(tmp_path: Path) -> None:
-    store = LmdbOnline(tmp_path)
-    store.declare("v", width=WIDTH)
-    store.append("v", batch(1), positions={"table": 1})
-    store.close()
-    again = LmdbOnline(tmp_path)
-    with again.read() as reader:
-        assert reader.stats("v") == (20, 1)
-        assert reader.position("v", "table") == 1
-    again.close()
+        open_online("carrier-pigeon:", tmp_path)
 
 
 def test_two_stores_of_one_process_share_a_folder(tmp_path: Path) -> None:
@@ -167,25 +149,6 @@ def test_a_killed_writer_leaves_what_it_acknowledged(tmp_path: Path) -> None:
         acknowledged = max([acknowledged, *map(int, rest.split("\n")[:-1])])
         assert whole(store) in (acknowledged, acknowledged + 1)
     store.append("v", batch(10**6), positions={"table": 10**6})  # the dead writer's lock is free
-    store.close()
-
-
-def test_a_forked_child_opens_its_own(tmp_path: Path) -> None:
-    store = LmdbOnline(tmp_path)
-    store.declare("v", width=WIDTH)
-    store.append("v", batch(1), positions={"table": 1})
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            store.append("v", batch(2), positions={"table": 2})
-            code = 0 if whole(store) == 2 else 2
-        finally:
-            os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert whole(store) == 2
-    store.append("v", batch(3), positions={"table": 3})
-    assert whole(store) == 3
     store.close()
 
 

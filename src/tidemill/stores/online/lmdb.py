@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tidemill.core.errors import Conflict, InvalidArgument, unknown
+from tidemill.core.errors import unknown
 from tidemill.stores.online import chunks
 from tidemill.stores.online.environment import FIRST_MAP, Environment, acquire, release
-from tidemill.stores.online.protocol import TIMES, Block, Entries, ViewStats
+from tidemill.stores.online.protocol import TIMES, Block, Entries, Question, ViewStats, check_width, other_width
 
 _VIEW = struct.Struct("<IiQq")
 _NEXT, _VIEWS, _POSITIONS = b"\0\0\0\0n", b"\0\0\0\0v", b"\0\0\0\0p"
@@ -80,10 +80,15 @@ class LmdbReader:
         self._cursor.close()
         self._environment.end(self._transaction)
 
+    def answer(self, questions: Sequence[Question]) -> list[Any]:
+        return [question.ask(self) for question in questions]
+
     def latest(
         self, view: str, keys: Sequence[bytes | None], at: Sequence[int], *, known: bool = False
     ) -> list[bytes | None]:
         found = _view(self._transaction, view)
+        if not found.rows:
+            return [None] * len(keys)
         layout, number = found.layout, found.prefix
         seek, value = self._cursor.set_range, self._cursor.item
         result: list[bytes | None] = []
@@ -189,8 +194,7 @@ class LmdbOnline:
         return LmdbReader(self._env)
 
     def declare(self, view: str, *, width: int | None) -> None:
-        if width is not None and (width < 0 or width % 8):
-            raise InvalidArgument(f"records of view {view!r} have {width} bytes", expected="a multiple of 8, or None")
+        check_width(view, width)
         self._env.write(lambda transaction: _declare(transaction, view, -1 if width is None else width))
 
     def append(self, view: str, entries: Entries, *, positions: Mapping[str, int] | None = None) -> int:
@@ -221,8 +225,7 @@ def _declare(transaction: Any, name: str, width: int) -> None:
         transaction.put(_NEXT, (number + 1).to_bytes(4, "little"))
         transaction.put(_VIEWS + name.encode(), _VIEW.pack(number, width, 0, _NONE))
     elif View(*_VIEW.unpack(raw)).width != width:
-        raise Conflict(f"view {name!r} exists with records of width {_VIEW.unpack(raw)[1]}, not {width}",
-                       hint="Drop it first")  # fmt: skip
+        raise other_width(name, _VIEW.unpack(raw)[1], width)
 
 
 def _drop(transaction: Any, name: str) -> None:

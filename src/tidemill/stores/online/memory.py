@@ -7,12 +7,22 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from tidemill.core.errors import Conflict, InvalidArgument, unknown
+from tidemill.core.errors import unknown
 from tidemill.stores.online import chunks
-from tidemill.stores.online.protocol import NEVER_KNOWN, TIMES, Block, Entries, ViewStats
+from tidemill.stores.online.protocol import (
+    NEVER_KNOWN,
+    TIMES,
+    Block,
+    Entries,
+    Question,
+    ViewStats,
+    check_width,
+    other_width,
+)
 
 Record = tuple[tuple[int, ...], bytes]
 """Times and payload."""
@@ -47,6 +57,9 @@ class MemoryReader:
         if name not in self._views:
             raise unknown("view in the online store", name, self._views, hint="Materialize it first")
         return self._views[name]
+
+    def answer(self, questions: Sequence[Question]) -> list[Any]:
+        return [question.ask(self) for question in questions]
 
     def latest(
         self, view: str, keys: Sequence[bytes | None], at: Sequence[int], *, known: bool = False
@@ -104,13 +117,11 @@ class MemoryOnline:
             yield MemoryReader(self._views)
 
     def declare(self, view: str, *, width: int | None) -> None:
-        if width is not None and (width < 0 or width % 8):
-            raise InvalidArgument(f"records of view {view!r} have {width} bytes", expected="a multiple of 8, or None")
+        check_width(view, width)
         with self._lock:
             found = self._views.setdefault(view, MemoryView(width))
         if found.width != width:
-            raise Conflict(f"view {view!r} exists with records of width {found.width}, not {width}",
-                           hint="Drop it first")  # fmt: skip
+            raise other_width(view, found.width, width)
 
     def append(self, view: str, entries: Entries, *, positions: Mapping[str, int] | None = None) -> int:
         with self._lock:

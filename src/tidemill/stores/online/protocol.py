@@ -13,7 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+
+from tidemill.core.errors import Conflict, InvalidArgument
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,8 +66,65 @@ class ViewStats(NamedTuple):
     """The greatest event time ever appended; None before the first."""
 
 
+class Latest(NamedTuple):
+    """The question `OnlineReader.latest` answers."""
+
+    view: str
+    keys: Sequence[bytes | None]
+    at: Sequence[int]
+    known: bool = False
+
+    def ask(self, reader: OnlineReader) -> list[bytes | None]:
+        return reader.latest(self.view, self.keys, self.at, known=self.known)
+
+
+class Range(NamedTuple):
+    """The question `OnlineReader.range` answers."""
+
+    view: str
+    keys: Sequence[bytes | None]
+    start: Sequence[int]
+    end: Sequence[int]
+
+    def ask(self, reader: OnlineReader) -> list[Block]:
+        return reader.range(self.view, self.keys, self.start, self.end)
+
+
+class Position(NamedTuple):
+    """The question `OnlineReader.position` answers."""
+
+    view: str
+    feed: str
+
+    def ask(self, reader: OnlineReader) -> int | None:
+        return reader.position(self.view, self.feed)
+
+
+class Stats(NamedTuple):
+    """The question `OnlineReader.stats` answers."""
+
+    view: str
+
+    def ask(self, reader: OnlineReader) -> ViewStats:
+        return reader.stats(self.view)
+
+
+Question: TypeAlias = Latest | Range | Position | Stats
+
+
 class OnlineReader(Protocol):
-    """Reads of one consistent moment. Used by one thread, for a short time."""
+    """Reads of one consistent moment, used by one thread for a short time.
+
+    In a store without snapshots (Redis) every call is one moment of its own: what belongs together goes into one `answer`.
+    """
+
+    def answer(self, questions: Sequence[Question]) -> list[Any]:
+        """The answers to several questions, at one moment and, from a server, in one round trip.
+
+        Raises:
+            NotFound: A question names a view that is not there.
+        """
+        ...
 
     def latest(
         self, view: str, keys: Sequence[bytes | None], at: Sequence[int], *, known: bool = False
@@ -132,6 +191,21 @@ class OnlineStore(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+def check_width(view: str, width: int | None) -> None:
+    """Refuse payloads that are not whole words.
+
+    Raises:
+        InvalidArgument: The width is not a multiple of 8.
+    """
+    if width is not None and (width < 0 or width % 8):
+        raise InvalidArgument(f"records of view {view!r} have {width} bytes", expected="a multiple of 8, or None")
+
+
+def other_width(view: str, found: int | None, width: int | None) -> Conflict:
+    """The error for a view that is declared again with another width."""
+    return Conflict(f"view {view!r} exists with records of width {found}, not {width}", hint="Drop it first")
 
 
 Opener = Callable[[str, Path], OnlineStore]

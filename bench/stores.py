@@ -1,0 +1,183 @@
+"""Online stores beside the least their engines do: filling them, one entity and a hundred, and a window of 1,000 events."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import numpy as np
+import polars as pl
+
+import tidemill as tm
+from bench.measure import Row, Size, durations, row, timed
+from tidemill.core.clock import ManualClock
+from tidemill.core.scope import Scope
+from tidemill.features.online import Online
+from tidemill.stores.online.protocol import OnlineStore
+from tidemill.stores.registry import open_store
+
+FEATURES = [f"f{number}" for number in range(10)]
+HOUR = 3_600_000_000
+NOW = 2_000 * HOUR
+VALUES = struct.Struct("<10d")
+SOURCE = tm.Source("rows", "rows.parquet", time="event_ts")
+EVENTS = tm.Source("events", "events.parquet", time="event_ts")
+STATE = tm.FeatureService(
+    [tm.FeatureView(lambda frame: frame.select(*FEATURES), source=SOURCE, keys="entity", name="state")], name="of_state"
+)
+OVER = ["1h", "24h", "1000h"]
+WINDOWS = tm.FeatureService(
+    [tm.FeatureView(source=EVENTS, keys="entity", name="windows",
+                    aggregates=[of("f0", over=OVER) for of in (tm.count, tm.mean, tm.min, tm.max)])],
+    name="of_windows",
+)  # fmt: skip
+
+
+def run(size: Size, folder: Path) -> list[Row]:
+    """Rows per second of a fill, microseconds of a read."""
+    rows, events = state_rows(size), window_rows()
+    with ExitStack() as stack:
+        engines = {"lmdb": stack.enter_context(raw_lmdb(folder))}
+        urls = {"lmdb": "lmdb:"}
+        with suppress(ImportError, FileNotFoundError):
+            port = stack.enter_context(redis_server())
+            engines["redis"] = stack.enter_context(raw_redis(port))
+            urls["redis"] = f"redis://127.0.0.1:{port}/0"
+        found = []
+        for name, url in urls.items():
+            store = open_store("online", url, folder / name)
+            stack.callback(store.close)
+            found += measure(name, engines[name], store, rows, events, size)
+        return found
+
+
+Engine = tuple[Callable[[dict[bytes, bytes]], object], Callable[[list[bytes]], list[Any]]]
+"""Puts values under keys; gets values by key."""
+
+
+def measure(
+    name: str, engine: Engine, store: OnlineStore, rows: pl.DataFrame, events: pl.DataFrame, size: Size
+) -> list[Row]:
+    tables = {"rows": rows, "events": events}
+    online = Online(Scope("b", "b", ManualClock(NOW)), read=lambda source: tables[source.name].lazy(), store=store)
+    found = filling(name, engine, online, rows, size)
+    online.materialize([use.view for service in (STATE, WINDOWS) for use in service.uses])
+    calls, draw = size.of(500), np.random.default_rng(5)
+    keys = draw.integers(0, rows.height, (calls, 100)).tolist()
+    raw = [[b"e%d" % key for key in some] for some in keys]
+    frames, at, get = [pl.DataFrame({"entity": some}) for some in keys], np.full(100, NOW), engine[1]
+    one = {
+        f"{name}, get and unpack": lambda: [unpacked(get(some[:1])) for some in raw],
+        f"tidemill on {name}": lambda: [online.vector(STATE, {"entity": some[0]}, NOW) for some in keys],
+        f"tidemill on {name}, 3 windows x 4": lambda: [online.vector(WINDOWS, {"entity": 1}, NOW) for _ in keys],
+    }
+    hundred = {
+        f"{name}, get and unpack": lambda: [unpacked(get(some)) for some in raw],
+        f"tidemill on {name}": lambda: [online.lookup(STATE, frame, at) for frame in frames],
+    }
+    return [
+        *found,
+        *durations(f"{name}: read 1 entity", one, size, per=calls, unit="us"),
+        *durations(f"{name}: read 100 entities", hundred, size, per=calls, unit="us"),
+    ]
+
+
+def filling(name: str, engine: Engine, online: Online, rows: pl.DataFrame, size: Size) -> list[Row]:
+    views = [use.view for use in STATE.uses]
+
+    def plain() -> None:
+        blob = np.ascontiguousarray(rows.select(FEATURES).to_numpy()).tobytes()
+        entities = rows["entity"].to_list()
+        engine[0]({b"e%d" % key: blob[80 * place : 80 * place + 80] for place, key in enumerate(entities)})
+
+    taken: dict[str, list[float]] = {f"{name}, put": [], f"tidemill on {name}": []}
+    for _ in range(size.repetitions):
+        online.remove(views)
+        for who, work in zip(taken, (plain, lambda: online.materialize(views)), strict=True):
+            taken[who].append(timed(work))
+    case = f"{name}: fill with {rows.height:,} x 10"
+    return [row(case, who, [rows.height / one for one in seconds], "rows/s") for who, seconds in taken.items()]
+
+
+def unpacked(values: list[bytes]) -> list[tuple[float, ...]]:
+    return [VALUES.unpack(value) for value in values]
+
+
+def state_rows(size: Size) -> pl.DataFrame:
+    count, draw = size.of(100_000, least=200), np.random.default_rng(2)
+    values = {name: draw.normal(size=count) for name in FEATURES}
+    return stamped(pl.DataFrame({"entity": np.arange(count), **values}), np.full(count, NOW - HOUR))
+
+
+def window_rows() -> pl.DataFrame:
+    """A thousand events of each of ten entities within the longest window."""
+    at = NOW - 1_000 * HOUR + np.tile(np.arange(1_000), 10) * HOUR
+    frame = pl.DataFrame(
+        {"entity": np.repeat(np.arange(10), 1_000), "f0": np.random.default_rng(4).normal(size=10_000)}
+    )
+    return stamped(frame, at)
+
+
+def stamped(frame: pl.DataFrame, at: np.ndarray) -> pl.DataFrame:
+    time_ = pl.Series(at).cast(pl.Datetime("us", "UTC"))
+    return frame.with_columns(event_ts=time_, created_ts=time_, ingest_seq=np.arange(1, frame.height + 1))
+
+
+@contextmanager
+def raw_lmdb(folder: Path) -> Iterator[Engine]:
+    environment = lmdb.open(str(folder / "plain"), map_size=1 << 30, metasync=False)
+
+    def put(items: dict[bytes, bytes]) -> None:
+        with environment.begin(write=True) as transaction:
+            transaction.cursor().putmulti(sorted(items.items()))
+
+    def get(keys: list[bytes]) -> list[Any]:
+        with environment.begin() as transaction:
+            return [transaction.get(key) for key in keys]
+
+    yield put, get
+    environment.close()
+
+
+@contextmanager
+def raw_redis(port: int) -> Iterator[Engine]:
+    import redis
+
+    client = redis.Redis(port=port, db=1)
+
+    def put(items: dict[bytes, bytes]) -> None:
+        pairs = list(items.items())
+        for first in range(0, len(pairs), 5_000):
+            client.mset(dict(pairs[first : first + 5_000]))
+
+    yield put, client.mget
+    client.close()
+
+
+@contextmanager
+def redis_server() -> Iterator[int]:
+    """A server of our own, that writes nothing to the disk; its port."""
+    program = shutil.which("redis-server")
+    if program is None:
+        raise FileNotFoundError("redis-server")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        for _ in range(100):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
+            time.sleep(0.05)
+        yield port
+    finally:
+        server.terminate()
+        server.wait()
