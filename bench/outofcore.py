@@ -23,21 +23,24 @@ SUBJECTS = ("polars join_asof", "tidemill")
 
 def run(size: Size, folder: Path) -> list[Row]:
     """Each repetition in a process of its own, since a process's peak never falls again; in turns."""
-    rows, spine = folder / "rows.parquet", folder / "spine.parquet"
-    make(Size(10 * size.share), rows, spine)
+    files = [str(folder / "rows.parquet"), str(folder / "spine.parquet")]
     seconds: dict[str, list[float]] = {subject: [] for subject in SUBJECTS}
     peaks: dict[str, list[float]] = {subject: [] for subject in SUBJECTS}
+    in_process("make", str(10 * size.share), *files)  # a child's peak begins at its parent's: this process stays small
     for _ in range(min(size.repetitions, 3)):
         for subject in SUBJECTS:
-            command = [sys.executable, "-m", "bench.outofcore", subject, str(rows), str(spine)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            found = json.loads(done.stdout)
+            found = json.loads(in_process("measure", subject, *files))
             seconds[subject].append(found["seconds"])
             peaks[subject].append(found["peak"])
+    note = "MiB: the process's peak, imports and answers included"
     return [row(CASE, subject, seconds[subject], "s") for subject in SUBJECTS] + [
-        row(CASE, subject, peaks[subject], "MiB", "MiB: the process's peak, imports and answers included")
-        for subject in SUBJECTS
+        row(CASE, subject, peaks[subject], "MiB", note) for subject in SUBJECTS
     ]
+
+
+def in_process(*arguments: str) -> str:
+    command = [sys.executable, "-m", "bench.outofcore", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def ours(rows: Path, spine: Path) -> pl.DataFrame:
@@ -47,7 +50,10 @@ def ours(rows: Path, spine: Path) -> pl.DataFrame:
         )
 
 
-def main(subject: str, rows: str, spine: str) -> None:
+def main(task: str, subject: str, rows: str, spine: str) -> None:
+    if task == "make":
+        make(Size(float(subject)), Path(rows), Path(spine))
+        return
     work = {"polars join_asof": raw, "tidemill": ours}[subject]
     seconds = timed(lambda: work(Path(rows), Path(spine)))
     unit = 2**20 if sys.platform == "darwin" else 2**10

@@ -56,15 +56,15 @@ def test_rows_beyond_the_cap_come_group_by_group_and_leave_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_parts_that_do_not_fit_are_divided_again_and_one_key_never() -> None:
-    # 20,000 rows of 16 bytes in 64 parts are 5 kB each; 2 kB fit. One key has 80 kB.
-    rows = pl.DataFrame({"k": [*range(20_000), *[-1] * 5_000], "x": range(25_000)})
-    parts = list(LocalEngine(memory=16_384, workers=1).map_partitions([Keyed.of(rows, ["k"])], unchanged))
-    sizes = [part.height for part in parts if -1 not in part["k"]]
-    assert max(sizes) * 16 <= 2048
-    assert [part["k"].to_list().count(-1) for part in parts if -1 in part["k"]] == [5_000]
+def test_parts_that_do_not_fit_are_divided_again_and_one_key_never(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 800 rows of 16 bytes in 4 parts are 3.2 kB each; 1 kB fits. One key alone has 8 kB.
+    monkeypatch.setattr("tidemill.engines.spill.BUCKETS", 4)
+    rows = pl.DataFrame({"k": [*range(800), *[-1] * 500], "x": range(1300)})
+    parts = list(LocalEngine(memory=8192, workers=1).map_partitions([Keyed.of(rows, ["k"])], unchanged))
+    assert max(part.height for part in parts if -1 not in part["k"]) * 16 <= 1024
+    assert [part["k"].to_list().count(-1) for part in parts if -1 in part["k"]] == [500]
     assert pl.concat(parts).sort("x").equals(rows)
-    assert sum(part["k"].n_unique() for part in parts) == 20_001
+    assert sum(part["k"].n_unique() for part in parts) == 801
 
 
 def _ends_early(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:

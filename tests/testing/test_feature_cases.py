@@ -74,6 +74,17 @@ def test_the_public_cases_pass(path: str, capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out.splitlines()[-1] == "16 passed, 0 failed"
 
 
+@pytest.mark.parametrize("engine", ["local", "local:?memory=1MiB"])
+def test_an_engine_answers_the_cases(engine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "cases.json"
+    file.write_text(json.dumps({"cases": [CASE]}))
+    assert main([str(file), "--engine", engine]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "1 passed, 0 failed"
+    with pytest.raises(SystemExit):
+        main([str(file), "--engine", engine, "--path", "online"])
+    assert "--engine runs the offline path only" in capsys.readouterr().err
+
+
 def test_a_case_that_cannot_be_run_is_a_failed_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text_key = copy.deepcopy(CASE)
     text_key["entity_rows"][0]["k"] = "1"

@@ -15,6 +15,9 @@ from tidemill.engines.keys import split
 from tidemill.engines.partition import Failure, Work, checked
 from tidemill.engines.protocol import Keyed, PartitionFunction
 
+ANSWER_WITHIN = 10
+"""Seconds a scheduler may take to answer."""
+
 
 class DaskEngine:
     """Runs on Dask. It joins the client this process has, else a scheduler, else starts a cluster on this machine.
@@ -32,21 +35,20 @@ class DaskEngine:
 
     def __init__(self, host: str = "", *, workers: int | None = None, processes: bool = True) -> None:
         self._cluster: LocalCluster | None = None
+        found = None if host else _running()
+        self._own = found is None
         try:
-            self._client = get_client(address=f"tcp://{host}" if host else None, timeout=10)
-            self._own = False
-            return
-        except ValueError:  # there is none yet
-            self._own = True
-        try:
-            if not host:
-                self._cluster = LocalCluster(
-                    n_workers=workers, threads_per_worker=1, processes=processes, dashboard_address=None,
-                    host="127.0.0.1" if processes else None,
-                )  # fmt: skip
-            self._client = Client(self._cluster or f"tcp://{host}", timeout=10)
+            self._client = found or self._connected(host, workers, processes)
         except OSError as error:
             raise Unavailable(f"Dask at {host or 'this machine'} does not answer: {error}") from error
+
+    def _connected(self, host: str, workers: int | None, processes: bool) -> Client:
+        if not host:
+            self._cluster = LocalCluster(
+                n_workers=workers, threads_per_worker=1, processes=processes, dashboard_address=None,
+                host="127.0.0.1" if processes else None,
+            )  # fmt: skip
+        return Client(self._cluster or f"tcp://{host}", timeout=ANSWER_WITHIN)
 
     def map_partitions(
         self, inputs: Sequence[Keyed], function: PartitionFunction, partitions: int | None = None
@@ -88,6 +90,14 @@ def open_dask(url: str) -> DaskEngine:
     """Open `dask:`, `dask:?workers=2&processes=no`, `dask://host:port`."""
     address = parse_address(url, ("workers", "processes"))
     return DaskEngine(address.host, workers=address.count("workers"), processes=address.flag("processes", default=True))
+
+
+def _running() -> Client | None:
+    """The client this process has."""
+    try:
+        return get_client()
+    except ValueError:
+        return None
 
 
 def _divided(batch: pl.DataFrame, keys: tuple[str, ...], count: int) -> dict[int, pl.DataFrame]:
