@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import polars as pl
 import ray
 
-from tidemill.core.errors import Unavailable
+from tidemill.core.errors import MissingExtra, Unavailable
 from tidemill.engines.address import parse_address
 from tidemill.engines.keys import split
 from tidemill.engines.partition import Failure, Work, checked
@@ -33,6 +34,8 @@ class RayEngine:
         self._started = not ray.is_initialized()
         if not self._started:
             return
+        if host and importlib.util.find_spec("grpc") is None:  # Ray's client is an extra of Ray
+            raise MissingExtra(f"the engine ray at {host}", "ray")
         try:
             if host:
                 ray.init(f"ray://{host}", log_to_driver=False)
