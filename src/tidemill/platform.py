@@ -204,7 +204,9 @@ class Platform:
         )
         return Features(
             scope=self.scope, definitions=self.definitions, reader=reader, online=self.online,
-            save=self.tracking.datasets.create, log=self._vectors, engine=lambda: self.engine,
+            save=self.tracking.datasets.create, log=self._vectors,
+            # One partition needs no engine: the calling thread answers it as it is, at least as fast.
+            engine=None if self.settings.engine == "local:" else lambda: self.engine,
         )  # fmt: skip
 
     def _vectors(self, service: FeatureService, since: int, until: int) -> Sequence[LoggedVectors]:
