@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tidemill.core.specs.features import FeatureService
     from tidemill.data.pushed import Push
     from tidemill.data.service import Data
+    from tidemill.features.inventory import Inventory
     from tidemill.features.online import Online
     from tidemill.features.service import Features
     from tidemill.monitoring.service import Monitoring
@@ -194,6 +195,13 @@ class Platform:
             scope=self.scope, definitions=self.definitions, reader=reader, online=self.online,
             save=self.tracking.datasets.create, log=self._vectors,
         )  # fmt: skip
+
+    @cached_property
+    def inventory(self) -> Inventory:
+        """What features there are: search, versions, consumers, lineage."""
+        from tidemill.features.inventory import Inventory
+
+        return Inventory(self.scope, definitions=self.definitions, features=self.features, metadata=self.metadata)
 
     def _vectors(self, service: FeatureService, since: int, until: int) -> Sequence[LoggedVectors]:
         from tidemill.monitoring.vectors import Vectors

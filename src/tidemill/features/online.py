@@ -248,6 +248,11 @@ class Online:
                 compiled = self._vectors[key] = self._compiled(answerable(service, schema), schema, reader)
             return compiled.vector(reader, keys, t, known_at)
 
+    def holds(self, view: FeatureView) -> bool:
+        """Whether this version of a view was materialized."""
+        with self._store.read() as reader:
+            return read_pointer(reader, self._named(view)) is not None
+
     def freshness(self, views: Sequence[FeatureView]) -> list[Freshness]:
         """Rows, newest event and lag of each view."""
         with self._store.read() as reader:
