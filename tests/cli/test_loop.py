@@ -78,7 +78,7 @@ def test_features_are_listed_brought_up_to_date_and_looked_up(ask):
     assert {row["action"] for row in ask("features", "plan", "--json").data} == {"same"}
     shown = ask("features", "show", "carrier_delays", "--json").data
     used = {"feature_service/lateness_facts", "graph/parcels", "monitor/watch", "pipeline/parcel_pipeline"}
-    versions = [one["version"] for one in ask("models", "show", "parcels", "--json").data]
+    versions = [one["version"] for one in ask("models", "list", "--json").data]
     assert set(shown["consumers"]) == used | {f"model/parcels/{max(versions)}"}
     assert shown["statistics"][0]["rows"] == 500
     assert 0 < shown["statistics"][0]["mean"] < 1

@@ -15,12 +15,14 @@ from tidemill.core.specs.definition import Definitions
 from tidemill.core.specs.features import FeatureService, FeatureView
 from tidemill.features.catalog import ServiceInfo, ViewInfo
 from tidemill.features.differences import FieldChange, differences
+from tidemill.features.lineage import feature_lineage
 from tidemill.features.online import Freshness
 from tidemill.features.service import Features
 from tidemill.features.statistics import FeatureStatistics
 from tidemill.stores.metadata.protocol import MetadataStore
 from tidemill.tracking.definitions import Catalog as Applied
 from tidemill.tracking.definitions import Change, consumers_of
+from tidemill.tracking.lineage import LineageGraph
 
 VIEW, SERVICE = "feature_view", "feature_service"
 KINDS = ("source", VIEW, "on_demand", SERVICE)
@@ -210,6 +212,11 @@ class Inventory:
         newest = {one.model: one.version for one in found}
         return [f"model/{model}/{version}" for model, version in newest.items()]
 
+    def lineage(self, kind: str, name: str) -> LineageGraph:
+        """From sources through tables, views and services to datasets, models and endpoints; see `feature_lineage`."""
+        with self._metadata.read() as reader:
+            return feature_lineage(reader, self._scope.project, self._definitions, kind, name)
+
     def plan(self) -> list[FeatureChange]:
         """What an apply would do to sources, views, on-demand features and services, without doing it."""
         missing = self._features.unmaterialized()
@@ -235,7 +242,7 @@ class Inventory:
 
 def versions_of(past: Sequence[DefinitionVersion]) -> tuple[Version, ...]:
     """Versions of a definition as they are shown, newest first as given."""
-    before = [*past[1:], None]
+    before = [*past[1:], None][: len(past)]
     return tuple(
         Version(
             version=one.version, digest=one.digest, applied_at=one.created_at, applied_by=one.principal,

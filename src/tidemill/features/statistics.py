@@ -85,7 +85,7 @@ def features_of_newest(part: FeatureView | FeatureService, catalog: Catalog, rea
         newest = _newest(reader.newest(spine)).drop(SYSTEM_COLUMNS)
         plan = catalog.plan(part, spine)
         found = offline_features(part, newest, str(spine.time), reader.newest, unique_ids=reader.unique_ids)
-        return found.select(plan.features)
+        return found.select(*plan.features)
     if not catalog.has_rows(part.source):
         return pl.DataFrame()
     newest = _newest(reader.newest(part.source))
