@@ -13,6 +13,7 @@ import pytest
 
 from tidemill.core.clock import ManualClock
 from tidemill.core.errors import NotFound
+from tidemill.core.records.serving import Generation
 from tidemill.core.settings import load_settings
 from tidemill.features.differences import differences
 from tidemill.features.statistics import statistics
@@ -178,3 +179,88 @@ def test_a_difference_reads_like_what_was_done() -> None:
         "transform", "checks − fee.between(0, 1); + fee.between(0, 2)", "keys in another order", "target none → 1m",
         "old 1 → none",
     ]  # fmt: skip
+
+
+# -- a changed definition is backfilled, and the one before goes once no endpoint reads it
+
+
+def versions_held(platform: Platform, view: str) -> int:
+    with platform.online_store.read() as reader:
+        return len({name.partition("/")[0] for name in reader.views() if name.startswith(f"{view}@")})
+
+
+def serve(platform: Platform) -> Generation:
+    graph = platform.definitions.get("graph", "price")
+    staged = platform.serving.stage(graph, {"models:/price@champion": 3}, server="here:1", url="http://127.0.0.1:1")
+    platform.serving.started(staged, [1])
+    return staged
+
+
+def test_an_apply_backfills_what_changed_beside_what_answers(edited: Edit) -> None:
+    with edited() as platform:
+        push(platform)
+        platform.apply()
+        assert platform.features.vector("cars", {"car": "a", "lane": "x"}, 7_100_000_000)["last__fee"] == 4.0
+    with edited(TTL='ttl="2s"') as platform:
+        assert platform.inventory.plan()[1].backfill == 3
+        platform.apply()
+        assert platform.features.vector("cars", {"car": "a", "lane": "x"}, 7_100_000_000)["last__fee"] is None
+        assert versions_held(platform, "last") == 2
+        assert {one.backfill for one in platform.inventory.plan()} == {None}
+
+
+def test_a_past_version_stays_while_an_endpoint_reads_it_and_goes_afterwards(edited: Edit) -> None:
+    with edited() as platform:
+        push(platform)
+        platform.apply()
+        old = serve(platform)
+        assert platform.forget_superseded() == []
+    with edited(TTL='ttl="2h"') as platform:
+        platform.apply()
+        assert platform.forget_superseded() == []
+        assert versions_held(platform, "last") == 2
+        platform.serving.end_all(server=old.server)
+        serve(platform)
+        gone = platform.forget_superseded()
+        assert {name.partition("@")[0] for name in gone} == {"last"}
+        assert versions_held(platform, "last") == 1
+        assert platform.features.vector("cars", {"car": "a", "lane": "x"}, 7_100_000_000)["last__fee"] == 4.0
+        assert platform.forget_superseded() == []
+
+
+def test_nothing_goes_while_it_is_unknown_what_an_endpoint_reads(edited: Edit) -> None:
+    with edited() as platform:
+        push(platform)
+        platform.apply()
+    with edited(TTL='ttl="3h"') as platform:
+        serve(platform)  # what this runs was never applied
+    with edited(TTL='ttl="2h"') as platform:
+        platform.apply()
+        assert platform.forget_superseded() == []
+        assert versions_held(platform, "last") == 2
+
+
+def test_a_process_with_older_definitions_keeps_them_and_the_newer_ones(edited: Edit) -> None:
+    with edited() as platform:
+        push(platform)
+        platform.apply()
+    with edited(TTL='ttl="2h"') as platform:
+        platform.apply()
+    with edited() as platform:
+        assert platform.forget_superseded() == []
+        assert versions_held(platform, "last") == 2
+
+
+def test_going_back_to_a_version_that_went_backfills_it_again(edited: Edit) -> None:
+    with edited() as platform:
+        push(platform)
+        platform.apply()
+    with edited(TTL='ttl="2h"') as platform:
+        platform.apply()
+        assert platform.forget_superseded()
+    with edited() as platform:
+        plan = {one.name: one for one in platform.inventory.plan()}
+        assert (plan["last"].before, plan["last"].after, plan["last"].backfill) == (2, 3, 3)
+        platform.apply()
+        assert platform.features.vector("cars", {"car": "a", "lane": "x"}, 7_100_000_000)["last__fee"] == 4.0
+        assert {name.partition("@")[0] for name in platform.forget_superseded()} == {"last"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -133,6 +133,10 @@ class Features:
     def materialize(self, view: FeatureView | str | None = None) -> list[Materialized]:
         """Bring the online store up to the tables, for one view or all of those that services use."""
         return self._online.materialize(self._served() if view is None else [self._view(view)])
+
+    def forget(self, versions: Iterable[tuple[str, str]]) -> list[str]:
+        """Drop what versions of views (name and digest) keep online; returns the names of what went."""
+        return self._online.forget(versions)
 
     def apply_rows(self, source: Source, frame: pl.DataFrame) -> int:
         """Let the online store know of rows that just arrived, system columns included; returns how many were new to it."""
