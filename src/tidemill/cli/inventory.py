@@ -64,7 +64,7 @@ def show(
 
 
 def plan(project: Project = None, as_json: AsJson = False) -> None:
-    """Show what `apply` would change in features, and whom it touches."""
+    """Show what `apply` would change, and whom it touches."""
     with opened(project) as platform:
         changes = platform.inventory.plan()
     rows = [msgspec.to_builtins(one) for one in changes] if as_json else [_planned(one) for one in changes]

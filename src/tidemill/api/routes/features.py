@@ -60,13 +60,13 @@ def verification(
     return platform.features.verify(service, parse_moment(since, now), end, sample=sample, lag=lag)
 
 
-@get("/features/plan", sync_to_thread=True, summary="What an apply would change in features")
+@get("/feature-catalog/plan", sync_to_thread=True, summary="What an apply would change in features")
 def plan(platform: NamedDependency[Platform]) -> list[FeatureChange]:
     """New, changed, unchanged and removed definitions, what of them changed, whom it touches, and the rows to backfill."""
     return platform.inventory.plan()
 
 
-@get("/features/search", sync_to_thread=True, summary="Find feature views and services")
+@get("/feature-catalog", sync_to_thread=True, summary="Find feature views and services")
 def search(
     platform: NamedDependency[Platform], q: FromQuery[str] = "", tag: FromQuery[list[str] | None] = None
 ) -> list[Entry]:
