@@ -156,8 +156,9 @@ def test_pushed_rows_are_there_when_it_answers(live: tuple[Platform, TestClient]
 
 def test_the_catalog_finds_shows_and_plans(live: tuple[Platform, TestClient]) -> None:
     client = live[1]
-    assert [one["name"] for one in get(client, "/feature-catalog?q=LANDINGS+late")] == ["lateness"]
-    assert get(client, "/feature-catalog?tag=none") == []
+    assert [one["name"] for one in get(client, "/feature-catalog", q="LANDINGS late")] == ["lateness"]
+    assert get(client, "/feature-catalog", tag="none") == []
+    assert get(client, "/feature-catalog", tag=["none", "other"]) == []
     assert "feature_service/service" in get(client, "/feature-views/lateness")["consumers"]
     assert get(client, "/feature-services/service")["entry"]["uses"] == ["lateness"]
     assert client.get(f"{PREFIX}/feature-services/lateness").status_code == 404
