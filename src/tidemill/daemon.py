@@ -25,7 +25,7 @@ LEASE_MICROS = 15_000_000
 BEAT_SECONDS = 3.0
 
 JOIN_EVERY = 32
-"""Rounds after which the small files of tables are joined, those of so many commits or more."""
+"""Rounds after which the small files of tables are joined, those of so many commits or more, and superseded views forgotten."""
 
 COMPACT_AT = 1000
 """Pushes that wait, from which on they are moved into the table in the next round. Fewer are, every `JOIN_EVERY` rounds."""
@@ -176,6 +176,7 @@ class Daemon:
         platform.data.flush(least=COMPACT_AT if self._rounds % JOIN_EVERY else 1)
         if self._rounds % JOIN_EVERY == 0:
             self._join_files()
+            platform.forget_superseded()
         return done
 
     def _join_files(self) -> None:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tidemill.data.pushed import Push
     from tidemill.data.service import Data
     from tidemill.engines.protocol import Engine
+    from tidemill.features.inventory import Inventory
     from tidemill.features.online import Online
     from tidemill.features.service import Features
     from tidemill.monitoring.service import Monitoring
@@ -209,6 +210,13 @@ class Platform:
             engine=None if self.settings.engine == "local:" else lambda: self.engine,
         )  # fmt: skip
 
+    @cached_property
+    def inventory(self) -> Inventory:
+        """What features there are: search, versions, consumers, lineage."""
+        from tidemill.features.inventory import Inventory
+
+        return Inventory(self.scope, definitions=self.definitions, features=self.features, metadata=self.metadata)
+
     def _vectors(self, service: FeatureService, since: int, until: int) -> Sequence[LoggedVectors]:
         from tidemill.monitoring.vectors import Vectors
 
@@ -288,16 +296,36 @@ class Platform:
         return self.catalog.plan(self.definitions)
 
     def apply(self) -> list[Change]:
-        """Make the definitions of the project's files current, and deploy its graphs.
+        """Backfill the views that changed, make the definitions of the project's files current, and deploy its graphs.
 
         Raises:
             InvalidArgument: A definition does not fit the data; nothing is applied.
         """
         self.features.validate(self.definitions)
+        # Beside the version before, which answers until the endpoints have moved.
+        self.features.materialize()
         changes = self.catalog.apply(self.definitions)
+        if any(one.kind == "feature_view" and one.action != "same" for one in changes):
+            # A definition that came back may have been forgotten just before it was current again.
+            self.features.materialize()
         for graph in self.definitions.of_kind("graph").values():
             self.serving.deploy(graph)
         return changes
+
+    def forget_superseded(self) -> list[str]:
+        """Drop from the online store what only past versions of views keep, once no endpoint reads them.
+
+        Returns:
+            The names of what went.
+        """
+        from tidemill.features.superseded import superseded
+
+        with self.metadata.read() as reader:
+            if not superseded(reader, self.scope.project, self.definitions):
+                return []
+        # While this is written nobody applies: a version cannot become current again between question and deed.
+        with self.metadata.write() as writer:
+            return self.features.forget(superseded(writer, self.scope.project, self.definitions))
 
     def ingest(self, names: Sequence[str] = (), *, url: str | None = None, strict: bool = False) -> list[Arrival]:
         """Load what sources deliver, and bring the online store up to it.

@@ -154,6 +154,21 @@ def test_pushed_rows_are_there_when_it_answers(live: tuple[Platform, TestClient]
     assert get(client, "/features")["views"][0]["name"] == "lateness"
 
 
+def test_the_catalog_finds_shows_and_plans(live: tuple[Platform, TestClient]) -> None:
+    client = live[1]
+    assert [one["name"] for one in get(client, "/feature-catalog", q="LANDINGS late")] == ["lateness"]
+    assert get(client, "/feature-catalog", tag="none") == []
+    assert get(client, "/feature-catalog", tag=["none", "other"]) == []
+    assert "feature_service/service" in get(client, "/feature-views/lateness")["consumers"]
+    assert get(client, "/feature-services/service")["entry"]["uses"] == ["lateness"]
+    assert client.get(f"{PREFIX}/feature-services/lateness").status_code == 404
+    assert {one["kind"] for one in get(client, "/feature-catalog/plan")} >= {
+        "source",
+        "feature_view",
+        "feature_service",
+    }
+
+
 def test_rows_for_nobody_and_no_rows_are_errors(live: tuple[Platform, TestClient]) -> None:
     client = live[1]
     assert client.post(f"{PREFIX}/sources/landing/rows", json={"rows": [{"a": 1}]}).status_code == 404

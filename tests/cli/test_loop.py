@@ -62,9 +62,29 @@ def test_sources_and_quarantine(ask):
 
 
 def test_features_are_listed_brought_up_to_date_and_looked_up(ask):
-    (view,) = ask("features", "list", "--json").data
-    assert (view["view"], view["rows"], view["newest"]) == ("carrier_delays", 500, "2024-02-24T07:36:00Z")
+    view, service = ask("features", "list", "--json").data
+    assert (view["name"], view["rows"], view["newest"]) == ("carrier_delays", 500, "2024-02-24T07:36:00Z")
     assert view["lag_seconds"] > 0
+    assert (view["kind"], view["version"], view["edited"]) == ("view", 1, False)
+    assert (service["name"], service["uses"], service["rows"]) == (
+        "lateness_facts",
+        ["carrier_delays", "parcel_facts"],
+        None,
+    )
+    assert [row[0] for row in table(ask("features", "list"))] == ["carrier_delays", "lateness_facts"]
+    assert [row["name"] for row in ask("features", "search", "KM", "--json").data] == ["lateness_facts"]
+    assert ask("features", "search", "moon").out == "Nothing says 'moon'. See all: tidemill features list\n"
+    assert ask("features", "list", "--tag", "x").out.startswith("Nothing has the tags x.")
+    assert {row["action"] for row in ask("features", "plan", "--json").data} == {"same"}
+    shown = ask("features", "show", "carrier_delays", "--json").data
+    used = {"feature_service/lateness_facts", "graph/parcels", "monitor/watch", "pipeline/parcel_pipeline"}
+    versions = [one["version"] for one in ask("models", "list", "--json").data]
+    assert set(shown["consumers"]) == used | {f"model/parcels/{max(versions)}"}
+    assert shown["statistics"][0]["rows"] == 500
+    assert 0 < shown["statistics"][0]["mean"] < 1
+    said = ask("features", "show", "lateness_facts").out
+    assert "carrier_delays__late_mean_14d" in said
+    assert "snail" in said
     assert ask("features", "materialize", "carrier_delays", "--json").data[0]["rows"] == 0
     row = ["lateness_facts", "carrier=snail", "km=100", "--at", "2024-02-20T00:00:00Z"]
     vector = ask("features", "get", *row, "--json").data

@@ -399,7 +399,8 @@ def test_a_rebuild_takes_over_and_a_changed_view_stands_beside_the_old_one(bench
     bench.online.materialize([changed])
     assert bench.online.lookup(new, row, t + 2 * HOUR).item() is None
     assert bench.online.lookup(service, row, t + 2 * HOUR).item() == 30.0
-    assert bench.online.forget([changed])
+    assert bench.online.forget([(temp.name, temp.digest())])
+    assert bench.online.forget([(temp.name, temp.digest())]) == []
     with pytest.raises(NotReady):
         bench.online.lookup(service, row, t)
     assert bench.online.lookup(new, row, t).item() == 30.0

@@ -44,6 +44,16 @@ import tidemill as tm
 
 flights = tm.Source("flights", None, time="scheduled_at", id="flight_id")
 
+weather = tm.Source("weather", None, time="observed_at")
+
+
+@tm.feature_view(source=weather, keys="origin", ttl="3h", target="1h", owner="ada", tags=["weather", "<b>sea</b>"],
+                 description="What the airport's station saw last.")
+def airport_weather(rows):
+    return rows.select("temp", "sky")
+
+weather_now = tm.FeatureService([airport_weather], tags=["weather"])
+
 @tm.on_demand
 def departure(rows):
     return rows.select("carrier", "origin")
@@ -87,6 +97,10 @@ def seed(platform: Platform, clock: ManualClock, *, days: int = DAYS) -> None:
     """Live through the days, the slow way: by writing what the services would have written."""
     platform.catalog.apply(platform.definitions)
     platform.serving.deploy(platform.definitions.get("graph", "late-flight"))
+    seen = {"origin": ["EWR", "JFK", "EWR"], "temp": [40.5, 41.0, None], "sky": ["grey", NASTY, "grey"]}
+    observed = pl.Series("observed_at", [START - 2 * DAY] * 3, pl.Datetime("us", "UTC"))
+    platform.push("weather", pl.DataFrame({**seen, "observed_at": observed}))
+    platform.features.materialize()
     Seeder(platform, clock).run(days)
 
 

@@ -24,10 +24,19 @@ FLAGS = [
 ]  # fmt: skip
 SERIOUS = ("serious", "critical")
 ADDRESSES = {
-    "overview": "/", "runs": "/runs", "run": "/runs/{run}", "endpoints": "/endpoints", "endpoint": "/endpoints/late-flight",
-    "monitoring": "/monitoring", "monitor": "/monitoring/watch?feature=airport_weather__temp", "patterns": "/_patterns",
+    "overview": "/",
+    "features": "/features",
+    "feature": "/features/views/airport_weather",
+    "service": "/features/services/weather_now",
+    "runs": "/runs",
+    "run": "/runs/{run}",
+    "endpoints": "/endpoints",
+    "endpoint": "/endpoints/late-flight",
+    "monitoring": "/monitoring",
+    "monitor": "/monitoring/watch?feature=airport_weather__temp",
+    "patterns": "/_patterns",
     "failure": "/monitoring/wach",
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")

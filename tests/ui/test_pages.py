@@ -75,6 +75,11 @@ PAGES = [
     "/",
     "/runs",
     "/runs/{run}",
+    "/features",
+    "/features?q=nothing+says+this",
+    "/features/views/airport_weather",
+    "/features/services/weather_now",
+    "/features/services/late_flight",
     "/endpoints",
     "/endpoints/late-flight",
     "/monitoring",
@@ -110,7 +115,19 @@ def test_every_link_leads_somewhere(client: TestClient, path: str, pipeline_run:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/runs", "/endpoints", "/endpoints/late-flight", "/monitoring", "/monitoring/watch", "/_patterns"]
+    "path",
+    [
+        "/",
+        "/runs",
+        "/features",
+        "/features/views/airport_weather",
+        "/features/services/weather_now",
+        "/endpoints",
+        "/endpoints/late-flight",
+        "/monitoring",
+        "/monitoring/watch",
+        "/_patterns",
+    ],
 )
 def test_every_page_is_also_json(client: TestClient, path: str) -> None:
     twin = client.get(path, params={"format": "json"})
@@ -118,6 +135,27 @@ def test_every_page_is_also_json(client: TestClient, path: str) -> None:
     assert twin.json()["project"] == "flights"
     if path != "/_patterns":
         assert client.get(("/overview" if path == "/" else path) + ".json").json() == twin.json()
+
+
+def test_features_are_found_and_shown(client: TestClient) -> None:
+    shown = page(client, "/features?tag=weather")
+    assert "/features/views/airport_weather" in shown.links
+    assert "/features/services/late_flight" not in shown.links
+    assert [row["entry"]["name"] for row in client.get("/features.json", params={"q": "STATION"}).json()["rows"]] == [
+        "airport_weather"
+    ]
+    found = page(client, "/features/views/airport_weather")
+    assert "/features/services/weather_now" in found.links
+    assert "What the airport's station saw last." in found.text
+    assert "stale" in found.text
+    state = client.get("/features/views/airport_weather.json").json()
+    assert [(one["name"], one["statistics"]["rows"]) for one in state["columns"]] == [
+        ("airport_weather__temp", 3),
+        ("airport_weather__sky", 3),
+    ]
+    assert [box["kind"] for box in state["lineage"]["boxes"]] == ["source", "table", "feature view", "feature service"]
+    assert "/endpoints/late-flight" in page(client, "/features/services/late_flight").links
+    assert "Known: airport_weather" in page(client, "/features/views/airport_wether", 404).text
 
 
 def test_a_run_is_also_json(client: TestClient, pipeline_run: str) -> None:
@@ -150,6 +188,7 @@ def test_the_overview_says_what_needs_somebody(client: TestClient) -> None:
     [
         ("/", "tidemill apply"),
         ("/runs", "tidemill run"),
+        ("/features", "tidemill apply"),
         ("/endpoints", "tidemill apply"),
         ("/monitoring", "tidemill apply"),
     ],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from tidemill.cli import streams
+from tidemill.cli import inventory, streams
 from tidemill.cli.examples import examples
 from tidemill.cli.opening import AsJson, Project, opened
 from tidemill.cli.output import emit_json, emit_rows, when
@@ -17,7 +17,7 @@ from tidemill.core.times import parse_moment, to_micros
 if TYPE_CHECKING:
     from tidemill.features.consistency import Verification
 
-group = typer.Typer(help="Feature views and services: materialize, look up, verify.", no_args_is_help=True)
+group = typer.Typer(help="Feature views and services: find, plan, materialize, look up, verify.", no_args_is_help=True)
 
 
 _NO_VIEW = "No feature view has rows. List some in a tm.FeatureService([...])."
@@ -32,23 +32,9 @@ _VERIFY = examples(
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands about features."""
+    inventory.add_to(group)
     streams.add_to(group)
     app.add_typer(group, name="features")
-
-
-@group.command("list", epilog=examples("tidemill features list"))
-def list_views(project: Project = None, as_json: AsJson = False) -> None:
-    """List the feature views in use: rows online, newest event."""
-    with opened(project) as platform:
-        found = platform.features.freshness()
-    rows = [
-        {
-            "view": one.view, "rows": one.rows, "newest": when(one.newest), "lag_seconds": _seconds(one.lag),
-            "target_seconds": _seconds(one.target), "stale": one.stale,
-        }
-        for one in found
-    ]  # fmt: skip
-    emit_rows(rows, title="Feature views", empty=_NO_VIEW, as_json=as_json)
 
 
 @group.command(epilog=examples("tidemill features materialize", "tidemill features materialize airport_weather"))
@@ -129,10 +115,6 @@ def _show_verification(found: Verification) -> None:
     ]  # fmt: skip
     if examples:
         emit_rows(examples, title="Differences", empty="", as_json=False)
-
-
-def _seconds(micros: int | None) -> float | None:
-    return None if micros is None else micros / 1_000_000
 
 
 def _pair(text: str) -> tuple[str, Any]:

@@ -55,7 +55,11 @@ class Names(NamedTuple):
 
     @classmethod
     def of(cls, view: FeatureView) -> Names:
-        return cls(f"{view.name}@{view.digest()[:12]}")
+        return cls.called(view.name, view.digest())
+
+    @classmethod
+    def called(cls, view: str, digest: str) -> Names:
+        return cls(f"{view}@{digest[:12]}")
 
     def data(self, generation: int) -> str:
         """The rows of a generation."""

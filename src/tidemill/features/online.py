@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -203,14 +203,20 @@ class Online:
                 gone += self._store.trim(self._named(view).data(pointer.generation), before)
         return gone
 
-    def forget(self, views: Sequence[FeatureView]) -> list[str]:
-        """Drop what other versions of some views keep; returns the names of what went."""
-        current = {self._named(view).pointer: view.name for view in views}
-        prefixes = tuple(f"{name}@" for name in current.values())
+    def forget(self, versions: Iterable[tuple[str, str]]) -> list[str]:
+        """Drop what some versions of views keep; see `tidemill.features.superseded`.
+
+        Args:
+            versions: Name and digest of each.
+
+        Returns:
+            The names of what went.
+        """
+        pointers = {Names.called(name, digest).pointer for name, digest in versions}
         with self._store.read() as reader:
-            stored = reader.views()
-        gone = [name for name in stored if name.startswith(prefixes) and name.partition("/")[0] not in current]
-        for name in gone:
+            gone = [name for name in reader.views() if name.partition("/")[0] in pointers]
+        # The pointer first: what is left of a version after a crash is not taken for all of it.
+        for name in sorted(gone, key=lambda one: one not in pointers):
             self._store.drop(name)
         return gone
 
@@ -278,6 +284,11 @@ class Online:
                 compiled = self._vectors[key] = self._compiled(answerable(service, schema), schema, reader)
                 found = compiled.vector(reader, keys, t, known_at)
             return found
+
+    def holds(self, view: FeatureView) -> bool:
+        """Whether this version of a view was materialized."""
+        with self._store.read() as reader:
+            return read_pointer(reader, self._named(view)) is not None
 
     def freshness(self, views: Sequence[FeatureView]) -> list[Freshness]:
         """Rows, newest event and lag of each view."""

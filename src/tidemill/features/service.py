@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from tidemill.features.consistency import Consistency, Verification, merged
 from tidemill.features.offline import offline_features
 from tidemill.features.online import Freshness, Materialized, Online
 from tidemill.features.request import checked, conform, timed
+from tidemill.features.statistics import FeatureStatistics, features_of_newest, statistics
 from tidemill.features.training import Counts, Save, SourceReader, TrainingSets
 from tidemill.tracking.dataset import Dataset
 
@@ -137,6 +138,10 @@ class Features:
         """Bring the online store up to the tables, for one view or all of those that services use."""
         return self._online.materialize(self._served() if view is None else [self._view(view)])
 
+    def forget(self, versions: Iterable[tuple[str, str]]) -> list[str]:
+        """Drop what versions of views (name and digest) keep online; returns the names of what went."""
+        return self._online.forget(versions)
+
     def apply_rows(self, source: Source, frame: pl.DataFrame) -> int:
         """Let the online store know of rows that just arrived, system columns included; returns how many were new to it."""
         return self._online.apply_rows(self._served(), source, frame)
@@ -148,6 +153,16 @@ class Features:
     def freshness(self) -> list[Freshness]:
         """How far the online store is, for each view that a service uses."""
         return self._online.freshness(self._served())
+
+    def unmaterialized(self) -> dict[str, int]:
+        """The views in use which the online store does not hold as they are now, with the rows of their tables."""
+        missing = [
+            view for view in self._served() if self._catalog.has_rows(view.source) and not self._online.holds(view)
+        ]
+        return {view.name: self._rows(view.source) for view in missing}
+
+    def _rows(self, source: Source) -> int:
+        return int(self._reader.newest(source).select(pl.len()).collect().item())
 
     # -- consistency -------------------------------------------------------------------------------
 
@@ -195,6 +210,10 @@ class Features:
     def services(self) -> list[ServiceInfo]:
         """All feature services with their columns."""
         return self._catalog.services()
+
+    def statistics(self, part: FeatureView | FeatureService) -> list[FeatureStatistics]:
+        """What the values of a view or a service look like at the newest rows; see `features_of_newest`."""
+        return statistics(features_of_newest(part, self._catalog, self._reader))
 
     def validate(self, definitions: Definitions) -> None:
         """Check definitions against the tables before they are applied; see `Catalog.validate`."""

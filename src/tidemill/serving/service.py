@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from tidemill.core.errors import unknown
-from tidemill.core.ids import digest_text
 from tidemill.core.records.events import Event
-from tidemill.core.records.serving import Endpoint, Generation
+from tidemill.core.records.serving import Endpoint, Generation, generation_digest
 from tidemill.core.scope import Scope
 from tidemill.core.specs.serving import Graph
 from tidemill.stores.metadata.protocol import MetadataStore, Reader, Writer
@@ -83,7 +82,7 @@ class Serving:
         where = {"project": self._scope.project, "endpoint": graph.name}
         with self._metadata.read() as reader:
             found = reader.find(Generation, where, order=["number"])
-        return [one.number for one in found if one.digest == _digest(graph, one.models)]
+        return [one.number for one in found if one.digest == generation_digest(graph.digest(), one.models)]
 
     def _endpoint(self, reader: Reader, name: str) -> Endpoint:
         found = reader.get(Endpoint, project=self._scope.project, name=name)
@@ -109,7 +108,7 @@ class Serving:
         self, graph: Graph, models: Mapping[str, int], *, server: str, url: str
     ) -> Generation:  # fmt: skip
         """Record a generation that is about to be tried, under the next number of its endpoint."""
-        digest = _digest(graph, models)
+        digest = generation_digest(graph.digest(), models)
         with self._metadata.write() as writer:
             number = writer.next(f"generation/{self._scope.project}/{graph.name}")
             staged = Generation(**self._scope.stamp(), endpoint=graph.name, number=number, models=dict(models),
@@ -156,7 +155,3 @@ class Serving:
         body = {"number": generation.number, "state": state, "models": generation.models, "detail": reason}
         subject = f"endpoint/{generation.endpoint}"
         writer.emit(Event(**self._scope.stamp(), kind="generation.changed", subject=subject, body=body))
-
-
-def _digest(graph: Graph, models: Mapping[str, int]) -> str:
-    return digest_text(graph.digest(), *(f"{uri}={version}" for uri, version in sorted(models.items())))

@@ -14,6 +14,7 @@ from tidemill.platform import Platform
 from tidemill.ui.rendering import STATIC, render
 from tidemill.ui.views.endpoints import endpoint, endpoints
 from tidemill.ui.views.failure import failure
+from tidemill.ui.views.features import feature, features
 from tidemill.ui.views.monitoring import DEFAULT_RANGE, monitor, monitor_now, monitoring
 from tidemill.ui.views.overview import overview
 from tidemill.ui.views.patterns import patterns
@@ -87,6 +88,39 @@ def run_page(
     return answer(request, "run", page, part=part if part == "state" else "", as_format=format)
 
 
+@get("/features", sync_to_thread=True)
+def features_page(
+    request: AnyRequest, platform: NamedDependency[Platform], format: Format = "", q: FromQuery[str] = "",
+    tag: FromQuery[str] = "",
+) -> Response[Any]:  # fmt: skip
+    """What features are there?"""
+    return answer(request, "features", features(platform, q, tag), as_format=format)
+
+
+@get("/features.json", sync_to_thread=True)
+def features_json(
+    platform: NamedDependency[Platform], q: FromQuery[str] = "", tag: FromQuery[str] = ""
+) -> Response[Any]:
+    """The features as JSON."""
+    return Response(features(platform, q, tag), media_type=MediaType.JSON)
+
+
+@get("/features/views/{name:str}", sync_to_thread=True)
+def feature_view_page(
+    request: AnyRequest, platform: NamedDependency[Platform], name: FromPath[str], format: Format = ""
+) -> Response[Any]:
+    """Where does it come from, what does it look like, and who uses it?"""
+    return answer(request, "feature", feature(platform, "feature_view", _plain(name)), as_format=format)
+
+
+@get("/features/services/{name:str}", sync_to_thread=True)
+def feature_service_page(
+    request: AnyRequest, platform: NamedDependency[Platform], name: FromPath[str], format: Format = ""
+) -> Response[Any]:
+    """The same of a service."""
+    return answer(request, "feature", feature(platform, "feature_service", _plain(name)), as_format=format)
+
+
 @get("/endpoints", sync_to_thread=True)
 def endpoints_page(request: AnyRequest, platform: NamedDependency[Platform], format: Format = "") -> Response[Any]:
     """The endpoints."""
@@ -158,6 +192,10 @@ def pages_router() -> Router:
         runs_page,
         runs_json,
         run_page,
+        features_page,
+        features_json,
+        feature_view_page,
+        feature_service_page,
         endpoints_page,
         endpoints_json,
         endpoint_page,

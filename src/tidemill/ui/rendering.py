@@ -26,6 +26,7 @@ STATIC = Path(__file__).parent / "static"
 
 STATIONS = (
     ("Overview", "/"),
+    ("Features", "/features"),
     ("Runs", "/runs"),
     ("Endpoints", "/endpoints"),
     ("Monitoring", "/monitoring"),

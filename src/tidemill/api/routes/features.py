@@ -14,6 +14,7 @@ from tidemill.core.errors import InvalidArgument
 from tidemill.core.times import parse_moment, to_micros
 from tidemill.features.catalog import ServiceInfo, ViewInfo
 from tidemill.features.consistency import Verification
+from tidemill.features.inventory import Detail, Entry, FeatureChange
 from tidemill.platform import Platform
 
 
@@ -59,4 +60,30 @@ def verification(
     return platform.features.verify(service, parse_moment(since, now), end, sample=sample, lag=lag)
 
 
-HANDLERS: list[Any] = [catalog, vectors, verification]
+@get("/feature-catalog/plan", sync_to_thread=True, summary="What an apply would change in features")
+def plan(platform: NamedDependency[Platform]) -> list[FeatureChange]:
+    """New, changed, unchanged and removed definitions, what of them changed, whom it touches, and the rows to backfill."""
+    return platform.inventory.plan()
+
+
+@get("/feature-catalog", sync_to_thread=True, summary="Find feature views and services")
+def search(
+    platform: NamedDependency[Platform], q: FromQuery[str] = "", tag: FromQuery[list[str] | None] = None
+) -> list[Entry]:
+    """Those that have every word in their name, description, owner, tags or columns, and all of the tags."""
+    return platform.inventory.entries(q, tag or ())
+
+
+@get("/feature-views/{name:str}", sync_to_thread=True, summary="A feature view with all that is known of it")
+def view(platform: NamedDependency[Platform], name: FromPath[str]) -> Detail:
+    """Columns, versions, consumers, statistics."""
+    return platform.inventory.show(name, "feature_view")
+
+
+@get("/feature-services/{name:str}", sync_to_thread=True, summary="A feature service with all that is known of it")
+def service(platform: NamedDependency[Platform], name: FromPath[str]) -> Detail:
+    """Columns, versions, consumers, statistics."""
+    return platform.inventory.show(name, "feature_service")
+
+
+HANDLERS: list[Any] = [catalog, vectors, verification, plan, search, view, service]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import msgspec
 
+from tidemill.core.ids import digest_text
 from tidemill.core.records.record import Json, Record
 
 
@@ -40,3 +42,8 @@ class Generation(Record, frozen=True, kw_only=True):
     url: str = ""
     ended_at: int | None = None
     workers: Json = msgspec.field(default_factory=dict)
+
+
+def generation_digest(graph: str, models: Mapping[str, int]) -> str:
+    """The digest of a generation: that of its graph's definition, and the versions its models are."""
+    return digest_text(graph, *(f"{uri}={version}" for uri, version in sorted(models.items())))

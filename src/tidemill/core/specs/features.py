@@ -275,17 +275,25 @@ class FeatureService(Definition):
             fitted on the rows a model is trained on and stays with the model's version; the service itself answers with the
             features as they are.
         name: Its name; the variable's when absent.
+        owner: Whom to ask about it.
+        description: What it is for.
+        tags: Words to find it by. Like owner and description they are for people, and make no new version.
     """
 
     kind: ClassVar[str] = "feature_service"
 
     parts: Sequence[FeatureView | ViewUse | OnDemand] = field(default_factory=tuple)
     prepare: Recipe = ()
+    owner: str | None = None
+    description: str | None = None
+    tags: Sequence[str] = ()
 
     def __init__(
         self, parts: Sequence[FeatureView | ViewUse | OnDemand], *, prepare: Sequence[Prepare] = (),
-        name: str | None = None,
+        name: str | None = None, owner: str | None = None, description: str | None = None, tags: Sequence[str] = (),
     ) -> None:  # fmt: skip
+        for key, value in {"owner": owner, "description": description, "tags": tuple(tags)}.items():
+            object.__setattr__(self, key, value)
         object.__setattr__(self, "parts", tuple(parts))
         object.__setattr__(self, "prepare", cast(Recipe, tuple(prepare)))
         for one in prepare:
