@@ -17,3 +17,5 @@ def test_few_rows_use_one_thread_and_many_what_there_is() -> None:
         assert counts() == {2}
         with threads_for(SINGLE_BELOW + 1):
             assert counts() == {2}
+        with threads_for(10, single_below=9):
+            assert counts() == {2}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import Any
 
@@ -16,6 +17,7 @@ from tidemill.measures.classification import log_loss, roc_auc
 from tidemill.platform import Platform
 from tidemill.registry.service import ref_of
 from tidemill.tracking.dataset import Dataset
+from tidemill.training.threads import threads_for
 
 MODEL, ENDPOINT = "late-flight", "late-flight"
 
@@ -54,26 +56,21 @@ def compare(
     champion = platform.registry.get(MODEL, frozen)
     params = champion.params
     old = platform.registry.load(ref_of(champion))
-    months = []
-    for first, last in _months(end):
+
+    def scored(month: tuple[date, date]) -> MonthScores | None:
+        first, last = month
         chosen = _between(facts, first, last) & served["probability"].is_not_null()
         if not chosen.any():
-            continue
+            return None
         progress(f"{first:%B}")
         part = rows.part(chosen, {"month": f"{first:%Y-%m}"})
-        monthly = (
-            old.predict(part.frame)["probability"] if first.month == 4 else _retrained(rows, facts, first, params, part)
-        )
-        months.append(
-            _scores(
-                f"{first:%Y-%m}",
-                part,
-                old.predict(part.frame)["probability"],
-                served["probability"].filter(chosen),
-                monthly,
-            )
-        )
-    return months
+        frozen_says = old.predict(part.frame)["probability"]
+        monthly = frozen_says if first.month == 4 else _retrained(rows, facts, first, params, part)
+        return _scores(f"{first:%Y-%m}", part, frozen_says, served["probability"].filter(chosen), monthly)
+
+    # Two models at once, each on one thread, take half the time of one after the other on two.
+    with threads_for(1), ThreadPoolExecutor(2) as pool:
+        return [one for one in pool.map(scored, _months(end)) if one is not None]
 
 
 def _all_rows(platform: Platform, end: int) -> Dataset:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tidemill.core.errors import InvalidArgument, InvalidData, UserCodeError
 from tidemill.measures.metrics import Metric, Task
 from tidemill.tracking.dataset import Dataset
-from tidemill.training.threads import threads_for
+from tidemill.training.threads import SINGLE_ANSWER_BELOW, threads_for
 
 Floats = NDArray[np.float64]
 
@@ -75,7 +75,7 @@ def answers_of(model: Any, dataset: Dataset) -> Answers:
         UserCodeError: The estimator failed, or answered something else than finite numbers.
     """
     try:
-        with threads_for(len(dataset)):
+        with threads_for(len(dataset), SINGLE_ANSWER_BELOW):
             found = _asked(model, dataset)
     except Exception as error:
         raise UserCodeError(f"{type(model).__name__} failed on {len(dataset)} rows: {error}") from error
