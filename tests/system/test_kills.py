@@ -37,7 +37,7 @@ with tm.open(sys.argv[1]) as platform:
 
 
 def test_a_killed_worker_server_and_daemon_lose_nothing(demo_folder: Path) -> None:
-    days = 4
+    days = 6  # twelve slices: after the last kill there is time to notice it
     with running_demo(demo_folder, days) as demo, logging_metrics(demo_folder) as logger:
         begun = len(lived(demo_folder)[0])
         for number, kill in enumerate((kill_a_worker, kill_the_server, kill_the_pages)):
