@@ -18,7 +18,8 @@ from tidemill.stores.locks import FileLock
 from tidemill.stores.tables.errors import translated
 from tidemill.stores.tables.folders import Folders, Written
 from tidemill.stores.tables.merge import Merge, merge
-from tidemill.stores.tables.snapshots import Snapshot, Snapshots
+from tidemill.stores.tables.snapshots import Snapshots
+from tidemill.stores.tables.tail import Snapshot
 from tidemill.stores.tables.types import arrow_table, delta_schema, from_stored, stored_schema, to_stored
 
 Once = tuple[str, int]
@@ -53,13 +54,13 @@ class DeltaTables:
             raise InvalidArgument(f"the rows for table {name!r} have no columns", expected="at least one column")
         stored_schema(frame.schema)
         with self._writing(name):
-            table = self._snapshots.table(name)
-            if table is None:
+            before = self._snapshots.newest(name)
+            if before is None:
                 return self._create(name, frame, once)
-            if once is not None and _done(table, once):
-                return table.version()
-            change = merge(name, self._snapshots.of(table).appended, frame)
-            return self._add(name, table, change, once)
+            if once is not None and self._is_done(name, once):
+                return before.version
+            self._add(name, before, merge(name, before.appended, frame), once)
+            return self._version(name)
 
     def _create(self, name: str, frame: pl.DataFrame, once: Once | None) -> int:
         self._check_not_nested(name)
@@ -75,9 +76,10 @@ class DeltaTables:
         self._commit_file(name, frame, commit)
         return 0
 
-    def _add(self, name: str, table: DeltaTable, change: Merge, once: Once | None) -> int:
+    def _add(self, name: str, before: Snapshot, change: Merge, once: Once | None) -> None:
+        table = self._existing(name)
         if change.typed:
-            self._rewrite(table, change, once)
+            self._rewrite(table, before, change, once)
         elif change.added:
             write_deltalake(
                 table, arrow_table(change.frame), mode="append", schema_mode="merge",
@@ -85,23 +87,20 @@ class DeltaTables:
             )  # fmt: skip
         elif change.frame.height or once is not None:
             self._commit_rows(name, table, change.frame, once)
-        table.update_incremental()
-        return table.version()
 
-    def _rewrite(self, table: DeltaTable, change: Merge, once: Once | None) -> None:
+    def _rewrite(self, table: DeltaTable, before: Snapshot, change: Merge, once: Once | None) -> None:
         """Give columns that were all null a type. Their files say otherwise, so all rows are written again, in one commit."""
-        before = self._rows(self._snapshots.of(table)).cast({name: change.frame.schema[name] for name in change.typed})
-        rows = pl.concat([before.collect(), change.frame], how="diagonal").select(change.frame.columns)
+        found = self._rows(before).cast({name: change.frame.schema[name] for name in change.typed}).collect()
+        rows = pl.concat([found, change.frame], how="diagonal").select(change.frame.columns)
         _overwrite(table, rows, once)
 
     def widen(self, name: str, types: Mapping[str, pl.DataType]) -> int:
         """Give columns other types; see `TableStore.widen`."""
         with self._writing(name):
             table = self._existing(name)
-            rows = self._rows(self._snapshots.of(table)).collect()
+            rows = self.scan(name).collect()
             _overwrite(table, rows.with_columns(_widened(name, rows, column, to) for column, to in types.items()), None)
-            table.update_incremental()
-            return table.version()
+            return self._version(name)
 
     @contextmanager
     def guard(self, name: str) -> Iterator[None]:
@@ -153,8 +152,7 @@ class DeltaTables:
             table = self._existing(name)
             if len(table.file_uris()) > 1:
                 table.optimize.compact(post_commithook_properties=_HOOK)
-                table.update_incremental()
-            return table.version()
+            return self._version(name)
 
     def vacuum(self, name: str, keep: Sequence[int]) -> int:
         """Delete files no kept version (and not the newest) needs, those of killed writers too; returns how many."""
@@ -176,6 +174,18 @@ class DeltaTables:
         """Ask the place of the tables, if it is a server; returns what to tell about it."""
         check: Callable[[], str] = getattr(self._folders, "check", lambda: "answers")
         return check()
+
+    def _version(self, name: str) -> int:
+        """The newest version of a table that exists."""
+        version = self.version(name)
+        if version is None:
+            raise unknown("table", name, self.names())
+        return version
+
+    def _is_done(self, name: str, once: Once) -> bool:
+        consumer, position = once
+        recorded = self._snapshots.position(name, consumer)
+        return recorded is not None and position <= recorded
 
     def _existing(self, name: str) -> DeltaTable:
         table = self._snapshots.table(name)
@@ -249,12 +259,6 @@ def _check(name: str) -> str:
 
 def _names(files: Sequence[str]) -> set[str]:
     return {file.rpartition("/")[2] for file in files}
-
-
-def _done(table: DeltaTable, once: Once) -> bool:
-    consumer, position = once
-    recorded = table.transaction_version(consumer)
-    return recorded is not None and position <= recorded
 
 
 def _properties(once: Once | None) -> CommitProperties:

@@ -9,10 +9,24 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import msgspec
 import polars as pl
 
 LOG = "_delta_log"
-FIRST_COMMIT = f"{0:020d}.json"
+LAST_CHECKPOINT = "_last_checkpoint"
+
+
+def commit_file(version: int) -> str:
+    """What the commit of a version is called in the log."""
+    return f"{version:020d}.json"
+
+
+def checkpoint_version(raw: bytes | None) -> int | None:
+    """The version in the file that names the last checkpoint."""
+    return None if raw is None else int(msgspec.json.decode(raw)["version"])
+
+
+FIRST_COMMIT = commit_file(0)
 
 
 class Written(NamedTuple):
@@ -51,12 +65,12 @@ class Folders(Protocol):
         """What tells this table from an earlier one of the same name; None without a table."""
         ...
 
-    def log(self, name: str) -> Hashable | None:
-        """What differs once the log of a table that exists was added to; None where that costs as much as reading it."""
+    def commit(self, name: str, version: int) -> bytes | None:
+        """The commit of a version in the log; None when there is none."""
         ...
 
-    def has_commit(self, name: str, version: int) -> bool:
-        """Whether there is a commit of this version in the log, as far as `log` can be told."""
+    def checkpoint(self, name: str) -> int | None:
+        """The version of the last checkpoint of the log; None without one."""
         ...
 
     def names(self) -> list[str]:
@@ -113,16 +127,16 @@ class LocalFolders:
             status = (log / FIRST_COMMIT).stat()
         except FileNotFoundError:
             # Another program may have cleaned the log up to a checkpoint.
-            return (0, 0) if (log / "_last_checkpoint").exists() else None
+            return (0, 0) if (log / LAST_CHECKPOINT).exists() else None
         return status.st_ino, status.st_mtime_ns
 
-    def log(self, name: str) -> Hashable | None:
-        """When a file was last added or removed; nanoseconds."""
-        return (self.root / name / LOG).stat().st_mtime_ns
+    def commit(self, name: str, version: int) -> bytes | None:
+        """Its file, if there is one."""
+        return _content(self.root / name / LOG / commit_file(version))
 
-    def has_commit(self, name: str, version: int) -> bool:
-        """Whether its file is there."""
-        return (self.root / name / LOG / f"{version:020d}.json").exists()
+    def checkpoint(self, name: str) -> int | None:
+        """Where the last checkpoint is, as its file says."""
+        return checkpoint_version(_content(self.root / name / LOG / LAST_CHECKPOINT))
 
     def names(self) -> list[str]:
         """The tables there are, sorted."""
@@ -158,3 +172,10 @@ class LocalFolders:
             trash.parent.mkdir(exist_ok=True)
             folder.rename(trash)
             shutil.rmtree(trash)
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None

@@ -13,7 +13,14 @@ import polars as pl
 
 from tidemill.core.errors import MissingExtra
 from tidemill.stores.s3 import Place, credentials, endpoint, is_installed, no_bucket, s3_errors
-from tidemill.stores.tables.folders import FIRST_COMMIT, LOG, Written
+from tidemill.stores.tables.folders import (
+    FIRST_COMMIT,
+    LAST_CHECKPOINT,
+    LOG,
+    Written,
+    checkpoint_version,
+    commit_file,
+)
 
 
 class S3Folders:
@@ -79,16 +86,24 @@ class S3Folders:
                 found = self._fs.info(f"{log}/{FIRST_COMMIT}")
             except FileNotFoundError:
                 # Another program may have cleaned the log up to a checkpoint.
-                return 0 if self._fs.isfile(f"{log}/_last_checkpoint") else None
+                return 0 if self._fs.isfile(f"{log}/{LAST_CHECKPOINT}") else None
         return found["ETag"], str(found["LastModified"])
 
-    def log(self, name: str) -> Hashable | None:
-        """None: to look costs a request, as reading does."""
-        return None
+    def commit(self, name: str, version: int) -> bytes | None:
+        """Its object, if there is one."""
+        return self._content(f"{self._path(name)}/{LOG}/{commit_file(version)}")
 
-    def has_commit(self, name: str, version: int) -> bool:
-        """Maybe."""
-        return True
+    def checkpoint(self, name: str) -> int | None:
+        """Where the last checkpoint is, as its object says."""
+        return checkpoint_version(self._content(f"{self._path(name)}/{LOG}/{LAST_CHECKPOINT}"))
+
+    def _content(self, path: str) -> bytes | None:
+        with self.errors():
+            try:
+                found: bytes = self._fs.cat_file(path)
+            except FileNotFoundError:
+                return None
+        return found
 
     def names(self) -> list[str]:
         """The tables there are, sorted."""
@@ -131,7 +146,7 @@ class S3Folders:
 
     def remove_table(self, name: str) -> None:
         """Its marks of birth first: without them there is no table, and a new one clears the rest away."""
-        self.remove(name, [f"{LOG}/_last_checkpoint", f"{LOG}/{FIRST_COMMIT}"])
+        self.remove(name, [f"{LOG}/{LAST_CHECKPOINT}", f"{LOG}/{FIRST_COMMIT}"])
         self.prepare(name)
 
     def _path(self, name: str) -> str:

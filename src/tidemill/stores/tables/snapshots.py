@@ -7,36 +7,26 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-import polars as pl
+import arro3.core as arro3
 from deltalake import DeltaTable
 
 from tidemill.stores.tables.folders import Folders
+from tidemill.stores.tables.tail import Snapshot, file_of, read_commit
 from tidemill.stores.tables.types import dtypes
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """One version of a table."""
-
-    version: int
-    files: tuple[str, ...]
-    appended: pl.Schema
-    """Its columns with the dtypes they were appended with."""
-    stored: pl.Schema
-    """The same columns with their dtypes in the files."""
-
-
 @dataclass
-class _Handle:
-    """An open table, and what its log looked like when it was last read."""
+class _Log:
+    """A log as far as it was read."""
 
     born: Hashable
     table: DeltaTable
-    log: Hashable
+    """The version at which it was read as a whole."""
+    newest: Snapshot
 
 
 class Snapshots:
-    """What is known of the logs of tables. Safe for threads: readers share one handle a table under a lock.
+    """What is known of the logs of tables. Safe for threads: readers share what they read under a lock.
 
     Args:
         folders: Where the tables are.
@@ -48,34 +38,37 @@ class Snapshots:
     def __init__(self, folders: Folders) -> None:
         self._folders = folders
         self._lock = threading.Lock()
-        self._open: dict[str, _Handle] = {}
-        self._writing: dict[str, _Handle] = {}
-        self._newest: dict[str, tuple[Hashable, Snapshot]] = {}
+        self._logs: dict[str, _Log] = {}
+        self._writing: dict[str, tuple[Hashable, DeltaTable]] = {}
         self._old: OrderedDict[tuple[str, Hashable, int], Snapshot] = OrderedDict()
 
     def table(self, name: str) -> DeltaTable | None:
         """A handle at the newest version for a writer's own use, who holds the table's lock; None without a table."""
-        handle = self._refreshed(self._writing, name)
-        return None if handle is None else handle.table
+        with self._lock:
+            log = self._read(name)
+        if log is None:
+            self._writing.pop(name, None)
+            return None
+        known = self._writing.get(name)
+        if known is None or known[0] != log.born:
+            known = self._writing[name] = log.born, self._delta(name)
+        if known[1].version() != log.newest.version:
+            with self._folders.errors():
+                known[1].update_incremental()
+        return known[1]
 
     def newest(self, name: str) -> Snapshot | None:
         """The newest version; None without a table."""
         with self._lock:
-            handle = self._refreshed(self._open, name)
-            if handle is None:
-                return None
-            born, table = handle.born, handle.table
-            known = self._newest.get(name)
-            if known is None or known[0] != born or known[1].version != table.version():
-                known = self._newest[name] = (born, self.of(table))
-            return known[1]
+            log = self._read(name)
+            return None if log is None else log.newest
 
     def at(self, name: str, version: int) -> Snapshot:
         """An older version of a table that exists."""
         key = (name, self._folders.birth(name), version)
         with self._lock:
             if key not in self._old:
-                self._old[key] = self.of(self._delta(name, version))
+                self._old[key] = self._snapshot(name, self._delta(name, version))
             self._old.move_to_end(key)
             if len(self._old) > self.OLD:
                 self._old.popitem(last=False)
@@ -84,33 +77,44 @@ class Snapshots:
     def position(self, name: str, consumer: str) -> int | None:
         """The highest position a consumer committed."""
         with self._lock:
-            handle = self._refreshed(self._open, name)
-            return None if handle is None else handle.table.transaction_version(consumer)
+            log = self._read(name)
+            if log is None:
+                return None
+            found = log.newest.positions.get(consumer)
+            return log.table.transaction_version(consumer) if found is None else found
 
-    def of(self, table: DeltaTable) -> Snapshot:
-        """The version a handle is at."""
-        appended, stored = dtypes(table.schema())
-        return Snapshot(table.version(), tuple(table.file_uris()), appended, stored)
-
-    def _refreshed(self, handles: dict[str, _Handle], name: str) -> _Handle | None:
+    def _read(self, name: str) -> _Log | None:
         born = self._folders.birth(name)
         if born is None:
-            handles.pop(name, None)
+            self._logs.pop(name, None)
             return None
-        known = handles.get(name)
-        log = self._folders.log(name)  # before it is read: a commit in between is news the next time
-        if known is None or known.born != born:
-            known = handles[name] = _Handle(born, self._delta(name), log)
-        # The look of the log alone could miss two commits within one tick of the disk's clock, the name of the next one a
-        # file that was cleaned up. Both take microseconds; asking deltalake takes milliseconds.
-        elif log is None or log != known.log or self._folders.has_commit(name, known.table.version() + 1):
-            with self._folders.errors():
-                known.table.update_incremental()
-            known.log = log
-        return known
+        log = self._logs.get(name)
+        if log is None or log.born != born or not self._follow(name, log):
+            table = self._delta(name)
+            log = self._logs[name] = _Log(born, table, self._snapshot(name, table))
+        return log
+
+    def _follow(self, name: str, log: _Log) -> bool:
+        """Take in what was added to a log; False when it has to be read as a whole."""
+        location = self._folders.location(name)
+        while (raw := self._folders.commit(name, log.newest.version + 1)) is not None:
+            commit = read_commit(raw)
+            if commit is None:
+                return False
+            log.newest = log.newest.after(commit, location)
+        # Another program may have cleaned up commits behind a checkpoint before they were seen here.
+        return (self._folders.checkpoint(name) or 0) <= log.newest.version
 
     def _delta(self, name: str, version: int | None = None) -> DeltaTable:
         with self._folders.errors():
             return DeltaTable(
                 self._folders.location(name), version=version, storage_options=self._folders.delta_options
             )
+
+    def _snapshot(self, name: str, table: DeltaTable) -> Snapshot:
+        """The version a handle is at."""
+        appended, stored = dtypes(table.schema())
+        location = self._folders.location(name)
+        # Not `file_uris`: of a local table it encodes them, and no file is found in a folder "a b".
+        paths = arro3.Table.from_arrow(table.get_add_actions())["path"].to_pylist()
+        return Snapshot(table.version(), tuple(file_of(location, path) for path in paths), appended, stored)
