@@ -41,7 +41,7 @@ class Ledger:
 
     @contextmanager
     def arriving(self, arrival: Arrival, consumer: str, position: int) -> Iterator[None]:
-        """Commit the rows of an arrival to its table inside the block, with `once=(consumer, position)`."""
+        """Commit the rows of an arrival to its table inside the block, with `once={consumer: position}`."""
         feed = self.artifacts.put(msgspec.json.encode((consumer, arrival)))
         with self.metadata.write() as writer:
             writer.put(

@@ -276,7 +276,7 @@ class PushedRows:
         frame = joined([arrow for arrow in parts if arrow is not None])
         if frame is None:
             return 0
-        self._tables.append(table, frame, once=(_ASIDE, letters[-1].offset + 1))
+        self._tables.append(table, frame, once={_ASIDE: letters[-1].offset + 1})
         return frame.height
 
     def _compact_rows(self, source: str, letters: Sequence[Letter], end: int, rejected: int) -> None:
@@ -285,7 +285,7 @@ class PushedRows:
         if rows is None:
             return
         with self._ledger.arriving(self._arrival(source, rows, rejected), PUSH, end):
-            self._tables.append(table_of(source), rows, once=(PUSH, end))
+            self._tables.append(table_of(source), rows, once={PUSH: end})
 
     def _arrival(self, source: str, rows: pl.DataFrame, rejected: int) -> Arrival:
         first_ts, last_ts = span(rows["event_ts"])

@@ -166,7 +166,7 @@ class Data:
             if intake.rejected.height:
                 self.tables.append(quarantine_of(arrival.source), intake.rejected.select(SCHEMA.names()))
             rows = numbered(intake.accepted, arrival.first_seq)
-            self.tables.append(arrival.table, rows, once=(ledger.INGEST, position))
+            self.tables.append(arrival.table, rows, once={ledger.INGEST: position})
 
     def _repeated(self, source: Source, prepared: Prepared, table: pl.Schema | None) -> pl.Series:
         passed = prepared.rows.filter(prepared.verdict.passed)

@@ -77,7 +77,10 @@ class Captures:
         """
         topic = topic_of(endpoint)
         with self._tables.guard(topic):
-            moved = sum(self._compact_partition(topic, one) for one in self._streams.partitions(topic))
+            partitions = self._streams.partitions(topic)
+            moved = 0
+            while count := self._compact_round(topic, partitions):
+                moved += count
             version = self._tables.version(topic)
             if moved and version is not None and version % JOIN_EVERY == JOIN_EVERY - 1:
                 self._tables.compact(topic)
@@ -94,6 +97,18 @@ class Captures:
         first, last = -(2**63) if start is None else start, 2**63 - 1 if end is None else end
         rows = self._scan(endpoint).filter(pl.col(TIME).is_between(first, last, closed="left")).collect()
         return _reunited(rows).sort(TIME, ROW_ID, "received_at", "request_id")
+
+    def windows(self, endpoint: str, spans: Sequence[tuple[int, int]]) -> list[pl.DataFrame]:
+        """The rows predicted for times in each of some spans, in one read of the table; see `read`.
+
+        Args:
+            endpoint: The endpoint.
+            spans: Start and end of each, microseconds UTC, the end exclusive.
+        """
+        inside = [pl.col(TIME).is_between(start, end, closed="left") for start, end in spans]
+        rows = self._scan(endpoint).filter(pl.any_horizontal(inside)).collect()
+        ordered = _reunited(rows).sort(TIME, ROW_ID, "received_at", "request_id")
+        return [ordered.filter(one) for one in inside]
 
     def received(self, endpoint: str, start: int, end: int) -> pl.DataFrame:
         """The rows of requests received in [start, end), microseconds, in the order of `read`, as far as in the table."""
@@ -118,20 +133,30 @@ class Captures:
         except NotFound:  # nothing was captured yet
             return _nothing().lazy()
 
-    def _compact_partition(self, topic: str, partition: str) -> int:
-        consumer = f"{topic}/{partition}"
-        done = self._tables.position(topic, consumer) or 0
-        begun = done
-        while messages := self._streams.read(topic, partition, done, CHUNK):
-            done = messages[-1].offset + 1
-            rows = decode([message.payload for message in messages])
-            self._tables.append(topic, fitted(rows, self._schema(topic)), once=(consumer, done))
-        self._streams.trim(topic, partition, done)
-        return done - begun
+    def _compact_round(self, topic: str, partitions: Sequence[str]) -> int:
+        """Move some messages of every partition in one commit; returns how many."""
+        payloads: list[bytes] = []
+        ends: dict[str, int] = {}
+        for partition in partitions:
+            done = self._tables.position(topic, _consumer(topic, partition)) or 0
+            if messages := self._streams.read(topic, partition, done, CHUNK):
+                payloads += [message.payload for message in messages]
+                ends[partition] = messages[-1].offset + 1
+            else:  # all is in the table: nobody needs what an interrupted round left of it
+                self._streams.trim(topic, partition, done)
+        if payloads:
+            rows = fitted(decode(payloads), self._schema(topic))
+            once = {_consumer(topic, partition): end for partition, end in ends.items()}
+            self._tables.append(topic, rows, once=once)
+        return len(payloads)
 
     def _schema(self, topic: str) -> pl.Schema:
         known = self._tables.version(topic) is not None
         return self._tables.scan(topic).collect_schema() if known else pl.Schema()
+
+
+def _consumer(topic: str, partition: str) -> str:
+    return f"{topic}/{partition}"
 
 
 def topic_of(endpoint: str) -> str:

@@ -7,8 +7,8 @@ Alarms about performance are judged at the end over all windows, from their reco
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 import polars as pl
@@ -24,7 +24,7 @@ from tidemill.monitoring.alarms import drift_alarm, performance_alarm
 from tidemill.monitoring.calibration import Held, effect_of, judge
 from tidemill.monitoring.capture import ROW_ID, TIME, Captures
 from tidemill.monitoring.evidence import COVERED, Crossing, Evidence, add_window, alarm_threshold, new_evidence
-from tidemill.monitoring.labels import Labels
+from tidemill.monitoring.labels import Labels, Watermark
 from tidemill.monitoring.records import Records, alarms_of, with_alarms
 from tidemill.monitoring.references import Known, References
 from tidemill.monitoring.series import input_series, performance_series, window_series
@@ -39,6 +39,19 @@ from tidemill.monitoring.windows import (
 )
 from tidemill.stores.artifacts.protocol import ArtifactStore
 from tidemill.stores.metadata.protocol import MetadataStore, Writer
+
+AT_ONCE = 8
+"""Windows read together."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What is in a window."""
+
+    start: int
+    rows: pl.DataFrame
+    truth: pl.DataFrame | None = None
+    """The labels known; None for a monitor without."""
 
 
 @dataclass
@@ -76,17 +89,17 @@ class Closer:
         evidence = self._load()
         self._windows = self._stored()
         closed = dict(self._windows)
+        new, again, received = self._due(closed, evidence.received if evidence else -(2**63))
+        changed, mark = self._relabelled(Watermark() if evidence is None else evidence.labels)
         reports: dict[int, WindowReport] = {}
-        received = evidence.received if evidence else -(2**63)
-        new, again, received = self._due(closed, received)
-        for start in new:
-            evidence, reports[start] = self._close(evidence, start)
+        for contents in self._contents([*new, *sorted((again | changed) & closed.keys())]):
+            start = contents.start
+            if start not in closed:
+                evidence, reports[start] = self._close(evidence, contents)
+            elif (report := self._measure_again(closed[start], contents)) is not None:
+                reports[start] = report
         if evidence is None:
             return []
-        changed, mark = self._relabelled(evidence)
-        for start in sorted((again | changed) & closed.keys()):
-            if (report := self._measure_again(closed[start])) is not None:
-                reports[start] = report
         after = structs.replace(evidence, labels=mark, received=received)
         if reports or after != evidence:
             self._finish(after, reports)
@@ -116,25 +129,37 @@ class Closer:
         after = max([received, *fresh["received_at"].top_k(1)])
         return sorted(complete - closed.keys()), complete & closed.keys(), after
 
-    def _relabelled(self, evidence: Evidence) -> tuple[set[int], Any]:
+    def _relabelled(self, since: Watermark) -> tuple[set[int], Watermark]:
         """Starts of windows some of whose labels became known or changed, and how far that looked."""
         label = self.monitor.label
         if label is None:
-            return set(), evidence.labels
-        ids, mark = self.labels.changed(label, evidence.labels, self.until)
+            return set(), since
+        ids, mark = self.labels.changed(label, since, self.until)
         if ids.is_empty():
             return set(), mark
         times = self.captures.times(self.monitor.graph.name, pl.col(ROW_ID).is_in(ids.implode()))
         return _starts(times, self.monitor.every_micros), mark
 
+    def _contents(self, starts: Sequence[int]) -> Iterator[Contents]:
+        """Rows and labels of windows, read some windows at a time."""
+        every, label = self.monitor.every_micros, self.monitor.label
+        for place in range(0, len(starts), AT_ONCE):
+            part = starts[place : place + AT_ONCE]
+            rows = self.captures.windows(self.monitor.graph.name, [(start, start + every) for start in part])
+            if label is None:
+                yield from map(Contents, part, rows)
+            else:
+                truth = self.labels.labels_of(label, [one[ROW_ID] for one in rows], self.until)
+                yield from map(Contents, part, rows, truth)
+
     # -- one window
 
-    def _close(self, evidence: Evidence | None, start: int) -> tuple[Evidence, WindowReport]:
-        rows = self._rows(start)
+    def _close(self, evidence: Evidence | None, contents: Contents) -> tuple[Evidence, WindowReport]:
+        start, rows = contents.start, contents.rows
         version = newest_version(rows)
         known = self.references.of(self.monitor, version)
         evidence = self._evidence_for(evidence, known, version, start)
-        performance = self._performance(start, rows, known)
+        performance = self._performance(contents, known)
         record = self.records.window(start, rows, known, performance, revision=1)
         inputs = None if known is None else inputs_of(rows, known.reference)
         crossing: Crossing | None = None
@@ -152,11 +177,11 @@ class Closer:
             writer.put(self.records.state(evidence, known, record.end_at))
         return evidence, report
 
-    def _measure_again(self, before: MonitorWindow) -> WindowReport | None:
+    def _measure_again(self, before: MonitorWindow, contents: Contents) -> WindowReport | None:
         """Measure a window again that was closed before; None when nothing is different."""
-        rows = self._rows(before.start_at)
+        rows = contents.rows
         known = self.references.of(self.monitor, before.detail["version"])
-        performance = self._performance(before.start_at, rows, known)
+        performance = self._performance(contents, known)
         record = self.records.window(before.start_at, rows, known, performance, revision=before.revision + 1)
         record = structs.replace(record, profile=before.profile, created_at=before.created_at)
         record = with_alarms(record, alarms_of(before))
@@ -171,9 +196,6 @@ class Closer:
         with self.metadata.write() as writer:
             self._write(writer, record, series, "window.measured", report)
         return report
-
-    def _rows(self, start: int) -> pl.DataFrame:
-        return self.captures.read(self.monitor.graph.name, start, start + self.monitor.every_micros)
 
     def _evidence_for(
         self, evidence: Evidence | None, known: Known | None, version: int | None, start: int
@@ -204,11 +226,11 @@ class Closer:
             and one.detail["reference"] == before.detail["reference"]
         ]
 
-    def _performance(self, start: int, rows: pl.DataFrame, known: Known | None) -> Performance:
-        label, reference = self.monitor.label, None if known is None else known.reference
-        if label is None or rows.is_empty():
+    def _performance(self, contents: Contents, known: Known | None) -> Performance:
+        start, rows, truth = contents.start, contents.rows, contents.truth
+        reference = None if known is None else known.reference
+        if truth is None or rows.is_empty():
             return Performance()
-        truth = self.labels.labels(label, rows[ROW_ID], self.until)
         whole = performance_of(start, rows, truth, reference, self.monitor.tolerance)
         if len(versions_in(rows)) < 2:
             return whole

@@ -110,14 +110,24 @@ class Labels:
 
     def labels(self, label: Label, ids: pl.Series, until: int) -> pl.DataFrame:
         """The newest known label of each id: columns `id`, `label`, `known_at`; see `LabelSource.labels`."""
+        return self.labels_of(label, [ids], until)[0]
+
+    def labels_of(self, label: Label, groups: Sequence[pl.Series], until: int) -> list[pl.DataFrame]:
+        """The newest known label of each id of each group, in one read of the tables; see `labels`."""
         self.compact(label.name)
-        wanted = pl.col("id").is_in(ids.cast(pl.String).unique().implode())
+        texts = [ids.cast(pl.String).unique() for ids in groups]
+        found = self._known(label, pl.concat(texts).unique(), until)
+        return [_values(found.filter(pl.col("id").is_in(ids.implode()))) for ids in texts]
+
+    def _known(self, label: Label, ids: pl.Series, until: int) -> pl.DataFrame:
+        """The newest known label of each id, as stored."""
+        wanted = pl.col("id").is_in(ids.implode())
         rows = [self._stored(label.name).filter(wanted, pl.col("known_at") <= until).collect()]
         source = self._derived(label)
         if source is not None:
             held = source.filter(wanted, pl.col("known_at") <= until, pl.col("label").is_not_null()).collect()
             rows.insert(0, _as_stored(held))
-        return _values(_latest(pl.concat(rows)))
+        return _latest(pl.concat(rows))
 
     def changed(self, label: Label, since: Watermark, until: int) -> tuple[pl.Series, Watermark]:
         """The ids whose label became known, or was corrected, after a watermark, and the watermark after them.
@@ -157,7 +167,7 @@ class Labels:
             while messages := self._streams.read(topic, PARTITION, done):
                 rows = pl.concat([_frame(message.payload, message.offset) for message in messages])
                 done = messages[-1].offset + 1
-                self._tables.append(topic, rows, once=(topic, done))
+                self._tables.append(topic, rows, once={topic: done})
             self._streams.trim(topic, PARTITION, done)
             self._done[topic] = done
             if (self._tables.version(topic) or 0) % JOIN_EVERY == JOIN_EVERY - 1:

@@ -152,7 +152,7 @@ class TableStoreSuite:
         assert store.version("t") == 0
 
     def test_a_column_is_widened_in_one_commit(self, store: TableStore, open_store: OpenStore) -> None:
-        store.append("t", pl.DataFrame({"x": [1, None], "y": ["a", "b"]}), once=("c", 7))
+        store.append("t", pl.DataFrame({"x": [1, None], "y": ["a", "b"]}), once={"c": 7})
         before = store.version("t")
         version = store.widen("t", {"x": pl.Float64()})
         store.append("t", pl.DataFrame({"x": [0.5], "y": ["c"]}))
@@ -171,8 +171,8 @@ class TableStoreSuite:
         assert store.scan("t").collect()["x"].to_list() == [2**60 + 1]
 
     def test_an_untyped_column_takes_the_type_it_gets_later(self, store: TableStore) -> None:
-        store.append("t", pl.DataFrame({"n": [0], "x": [None]}), once=("c", 1))
-        store.append("t", pl.DataFrame({"n": [1], "x": [2.5]}), once=("c", 2))
+        store.append("t", pl.DataFrame({"n": [0], "x": [None]}), once={"c": 1})
+        store.append("t", pl.DataFrame({"n": [1], "x": [2.5]}), once={"c": 2})
         store.append("t", pl.DataFrame({"n": [2], "x": [None]}))
         assert _read(store).to_dict(as_series=False) == {"n": [0, 1, 2], "x": [None, 2.5, None]}
         assert store.scan("t", version=0).collect_schema()["x"] == pl.Null
@@ -247,7 +247,7 @@ class TableStoreSuite:
         assert other.version("labels/late") is None
 
     def test_a_table_made_anew_is_not_mistaken_for_the_old_one(self, store: TableStore, open_store: OpenStore) -> None:
-        store.append("t", pl.DataFrame({"n": [0]}), once=("c", 5))
+        store.append("t", pl.DataFrame({"n": [0]}), once={"c": 5})
         other = open_store()
         assert other.version("t") == 0
         store.delete("t")
@@ -271,20 +271,32 @@ class TableStoreSuite:
     def test_once_takes_a_position_once(self, store: TableStore, open_store: OpenStore) -> None:
         frame = pl.DataFrame({"n": [0]})
         assert store.position("t", "compactor") is None
-        store.append("t", frame, once=("compactor", 10))
+        store.append("t", frame, once={"compactor": 10})
         version = store.version("t")
         for position in (10, 9):
-            assert open_store().append("t", frame.with_columns(new=1), once=("compactor", position)) == version
+            assert open_store().append("t", frame.with_columns(new=1), once={"compactor": position}) == version
         assert store.position("t", "compactor") == 10
-        store.append("t", frame, once=("other", 3))
-        store.append("t", frame, once=("compactor", 11))
+        store.append("t", frame, once={"other": 3})
+        store.append("t", frame, once={"compactor": 11})
         assert store.scan("t").collect().height == 3
         assert (store.position("t", "compactor"), store.position("t", "other")) == (11, 3)
 
+    def test_positions_of_several_consumers_move_together(self, store: TableStore) -> None:
+        frame = pl.DataFrame({"n": [0]})
+        store.append("t", frame, once={"left": 3, "right": 5})
+        assert (store.position("t", "left"), store.position("t", "right")) == (3, 5)
+        version = store.version("t")
+        assert store.append("t", frame, once={"left": 3, "right": 5}) == version
+        with pytest.raises(Conflict, match="rows of left are in table 't' already"):
+            store.append("t", frame, once={"left": 2, "right": 6})
+        assert store.version("t") == version
+        store.append("t", frame, once={"left": 4, "right": 6})
+        assert store.scan("t").collect().height == 2
+
     def test_a_position_outlives_checkpoints_and_compaction(self, store: TableStore, open_store: OpenStore) -> None:
-        store.append("t", pl.DataFrame({"n": [-1]}), once=("early/c", 7))
+        store.append("t", pl.DataFrame({"n": [-1]}), once={"early/c": 7})
         for n in range(45):
-            store.append("t", pl.DataFrame({"n": [n]}), once=("late", n))
+            store.append("t", pl.DataFrame({"n": [n]}), once={"late": n})
         store.compact("t")
         store.vacuum("t", [])
         again = open_store()
@@ -293,7 +305,7 @@ class TableStoreSuite:
 
     def test_a_position_can_move_without_rows(self, store: TableStore) -> None:
         store.append("t", pl.DataFrame({"n": [0]}))
-        store.append("t", pl.DataFrame(schema={"n": pl.Int64}), once=("c", 4))
+        store.append("t", pl.DataFrame(schema={"n": pl.Int64}), once={"c": 4})
         assert store.position("t", "c") == 4
         assert store.scan("t").collect().height == 1
 

@@ -36,9 +36,9 @@ def numbers(store: TableStore, version: int | None = None) -> list[int]:
 
 @pytest.mark.service
 def test_rows_are_appended_once_and_read_by_version(store: TableStore, bucket: str, tmp_path: Path) -> None:
-    assert store.append("sources/x", pl.DataFrame({"n": [1]}), once=("ingest", 7)) == 0
-    assert store.append("sources/x", pl.DataFrame({"n": [1]}), once=("ingest", 7)) == 0
-    assert store.append("sources/x", pl.DataFrame({"n": [2], "new": ["a"]}), once=("ingest", 8)) == 1
+    assert store.append("sources/x", pl.DataFrame({"n": [1]}), once={"ingest": 7}) == 0
+    assert store.append("sources/x", pl.DataFrame({"n": [1]}), once={"ingest": 7}) == 0
+    assert store.append("sources/x", pl.DataFrame({"n": [2], "new": ["a"]}), once={"ingest": 8}) == 1
     other = open_tables(f"s3://{bucket}/mill", tmp_path / "elsewhere")
     assert (numbers(other), numbers(other, 0), other.position("sources/x", "ingest")) == ([1, 2], [1], 8)
     assert (other.names(), other.version("sources/y")) == (["sources/x"], None)

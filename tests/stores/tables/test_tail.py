@@ -41,7 +41,7 @@ def test_a_reader_follows_whatever_is_written(folders: LocalFolders, seed: int) 
             case "rows":
                 store.append("t", pl.DataFrame({"n": [number]}))
             case "once":
-                store.append("t", pl.DataFrame({"n": [number]}), once=(draw.choice(CONSUMERS), draw.randrange(9)))
+                store.append("t", pl.DataFrame({"n": [number]}), once={draw.choice(CONSUMERS): draw.randrange(9)})
             case "join":
                 store.compact("t")
             case "column":
@@ -67,7 +67,7 @@ def test_commits_that_were_cleaned_up_are_read_from_the_checkpoint(folders: Loca
     store.append("t", pl.DataFrame({"n": [0]}))
     assert_followed(folders, "t", snapshots)
     for number in range(1, 5):
-        store.append("t", pl.DataFrame({"n": [number]}), once=("a", number))
+        store.append("t", pl.DataFrame({"n": [number]}), once={"a": number})
     DeltaTable(folders.location("t")).create_checkpoint()
     for version in range(1, 5):
         (folders.root / "t" / LOG / commit_file(version)).unlink()
@@ -79,7 +79,7 @@ def test_a_table_made_anew_is_not_the_one_before(folders: LocalFolders) -> None:
     store, snapshots = DeltaTables(folders), Snapshots(folders)
     for rows in (3, 1):
         for number in range(rows):
-            store.append("t", pl.DataFrame({"n": [number]}), once=("a", number))
+            store.append("t", pl.DataFrame({"n": [number]}), once={"a": number})
         assert_followed(folders, "t", snapshots)
         store.delete("t")
         assert snapshots.newest("t") is None

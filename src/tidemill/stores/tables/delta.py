@@ -22,7 +22,7 @@ from tidemill.stores.tables.snapshots import Snapshots
 from tidemill.stores.tables.tail import Snapshot
 from tidemill.stores.tables.types import arrow_table, delta_schema, from_stored, stored_schema, to_stored
 
-Once = tuple[str, int]
+Once = Mapping[str, int]
 
 _CONFIGURATION: dict[str, str | None] = {
     # A checkpoint every 20 commits keeps opening a table of hundreds of small commits at a few milliseconds.
@@ -57,7 +57,7 @@ class DeltaTables:
             before = self._snapshots.newest(name)
             if before is None:
                 return self._create(name, frame, once)
-            if once is not None and self._is_done(name, once):
+            if once and self._is_done(name, once):
                 return before.version
             self._add(name, before, merge(name, before.appended, frame), once)
             return self._version(name)
@@ -85,7 +85,7 @@ class DeltaTables:
                 table, arrow_table(change.frame), mode="append", schema_mode="merge",
                 commit_properties=_properties(once), post_commithook_properties=_HOOK,
             )  # fmt: skip
-        elif change.frame.height or once is not None:
+        elif change.frame.height or once:
             self._commit_rows(name, table, change.frame, once)
 
     def _rewrite(self, table: DeltaTable, before: Snapshot, change: Merge, once: Once | None) -> None:
@@ -183,9 +183,14 @@ class DeltaTables:
         return version
 
     def _is_done(self, name: str, once: Once) -> bool:
-        consumer, position = once
-        recorded = self._snapshots.position(name, consumer)
-        return recorded is not None and position <= recorded
+        recorded = {consumer: self._snapshots.position(name, consumer) for consumer in once}
+        done = [consumer for consumer, found in recorded.items() if found is not None and once[consumer] <= found]
+        if done and len(done) < len(once):
+            raise Conflict(
+                f"rows of {', '.join(done)} are in table {name!r} already, those that come with them are not",
+                hint="Read the positions again under a guard, and append what is above them",
+            )
+        return bool(done)
 
     def _existing(self, name: str) -> DeltaTable:
         table = self._snapshots.table(name)
@@ -262,7 +267,7 @@ def _names(files: Sequence[str]) -> set[str]:
 
 
 def _properties(once: Once | None) -> CommitProperties:
-    return CommitProperties(app_transactions=None if once is None else [Transaction(*once)])
+    return CommitProperties(app_transactions=[Transaction(*one) for one in once.items()] if once else None)
 
 
 def _overwrite(table: DeltaTable, rows: pl.DataFrame, once: Once | None) -> None:

@@ -17,17 +17,20 @@ class TableStore(Protocol):
     New columns of an append are added, missing ones are null; a changed type is an error that names the column.
     """
 
-    def append(self, name: str, frame: pl.DataFrame, *, once: tuple[str, int] | None = None) -> int:
+    def append(self, name: str, frame: pl.DataFrame, *, once: Mapping[str, int] | None = None) -> int:
         """Add rows in one atomic commit.
 
         Args:
             name: The table.
             frame: The rows.
-            once: `(consumer, position)`: recorded with the commit; an append whose position is not above the recorded one
-                of that consumer changes nothing. This is what makes compaction of a log exactly-once.
+            once: Positions of consumers, recorded with the commit; an append none of whose positions is above the recorded
+                one of its consumer changes nothing. This is what makes compaction of logs exactly-once.
 
         Returns:
             The version that holds the rows.
+
+        Raises:
+            Conflict: Some of the positions are recorded already and others are not, so that part of the rows is there.
         """
         ...
 
