@@ -197,14 +197,14 @@ class Demo:
             bar = progress.add_task("", total=self._plan.days, completed=0, **_shown(life, FIRST_DAY))
             for number in range(self._plan.days):
                 day = FIRST_DAY + timedelta(days=number)
-                if day not in closed:
-                    for part in year.day(day, hours=SLICE_HOURS):
-                        if part.end > lived:
-                            life.live(day, part)
-                            self._stop.check(life.settle)
-                    for line in life.close(day):
-                        self._say(f"  {day}  {line}")
+                life.open(day, closed=day in closed)
+                for part in year.day(day, hours=SLICE_HOURS):
+                    if part.end > lived:
+                        life.live(day, part)
+                        self._stop.check(life.settle)
                 progress.update(bar, completed=number + 1, **_shown(life, day))
+            life.end()
+            progress.update(bar, **_shown(life, day))
 
     def _progress(self) -> Progress:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -285,14 +285,26 @@ class _Life:
     say: Callable[[str], None]
     requests: int = 0
     alarms: int = 0
+    _open: list[date] = field(default_factory=list)
+    """The days whose windows are not closed yet, the one at hand last."""
     _asked: tuple[date, Slice, list[Future[Answer]], Future[None]] | None = None
     _poster: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "labels"))
 
     def __post_init__(self) -> None:
         self.version = self.platform.registry.alias(MODEL, "champion")
 
+    def open(self, day: date, *, closed: bool) -> None:
+        """A day begins, unless an earlier run of the demo closed it already."""
+        if not closed:
+            self._open.append(day)
+
+    def end(self) -> None:
+        """The last day ends."""
+        self.settle()
+        self._close_before(None)
+
     def live(self, day: date, part: Slice) -> None:
-        """Time passes, rows arrive, clients ask, labels become known."""
+        """Time passes, rows arrive, clients ask, labels become known; the days before are closed meanwhile."""
         clock = SharedClock(self.platform.settings.home_path / "clock")
         clock.set(max(part.end, clock.now()))  # hours that were interrupted are lived again, a little later
         self._arrive(part)
@@ -301,6 +313,7 @@ class _Life:
         # While the clients wait the world goes on: what lands later is not seen at the earlier time of their flights.
         self.settle()
         self._asked = (day, part, asked, self._poster.submit(self._post_labels, part.outcomes))
+        self._close_before(day)
 
     def settle(self) -> None:
         """Note what the requests of the slice before gave."""
@@ -319,9 +332,15 @@ class _Life:
         for error in record.errors:
             self.say(f"  {day}  a request failed: {error}")
 
-    def close(self, day: date) -> list[str]:
-        """The day ends: its window is closed and alarms are acted on. Returns what there is to tell."""
-        self.settle()
+    def _close_before(self, day: date | None) -> None:
+        """Close what days before this one are open; all of them when None."""
+        while self._open and self._open[0] != day:
+            ended = self._open.pop(0)
+            for line in self._close(ended):
+                self.say(f"  {ended}  {line}")
+
+    def _close(self, day: date) -> list[str]:
+        """A day's window is closed and alarms are acted on. Returns what there is to tell."""
         tick = self.daemon.tick()
         before, self.version = self.version, self.platform.registry.alias(MODEL, "champion")
         if self.version != before:

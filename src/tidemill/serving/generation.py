@@ -158,14 +158,14 @@ class Generation:
             return frame
         return frame.hstack([series.rename(f"answered_{series.name}") for series in done.answers])
 
-    def shadow(self, done: Predicted) -> pl.DataFrame:
-        """The shadow model's answers to the same rows, with their row ids and times."""
+    def shadow(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The shadow model's answers to rows as `run` gave them to the model, with their row ids and times."""
         if self._shadow is None or self.target.shadow is None:
             raise InvalidArgument(f"endpoint {self.target.endpoint!r} has no shadow")
-        outputs = self._shadow.predict(done.rows)
-        version = pl.repeat(self.target.shadow.version, done.rows.height, dtype=pl.Int64, eager=True)
+        outputs = self._shadow.predict(rows)
+        version = pl.repeat(self.target.shadow.version, rows.height, dtype=pl.Int64, eager=True)
         renamed = [series.rename(f"shadow_{series.name}") for series in outputs]
-        return done.rows.select(ROW_ID, PREDICTION_TIME).hstack([*renamed, version.rename("shadow_version")])
+        return rows.select(ROW_ID, PREDICTION_TIME).hstack([*renamed, version.rename("shadow_version")])
 
     def probe(self, now: int) -> None:
         """Run the steps before the model on one empty row: whether they give the model all it needs.

@@ -32,6 +32,7 @@ from tidemill.serving.generation import Generation, Predicted, compile_generatio
 from tidemill.serving.lane import Lane
 from tidemill.serving.metrics import EndpointMetrics
 from tidemill.serving.runtime import Runtime, Target
+from tidemill.serving.shadow import Shadow, Waiting
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Slot:
     name: str
     graph: Graph
     metrics: EndpointMetrics
+    shadow: Shadow
     live: Generation | None = None
     staged: dict[int, Generation] = field(default_factory=dict)
 
@@ -63,10 +65,11 @@ class Plane:
         self._region = region
         self._admitted = 0
         self._deadline = parse_duration(runtime.settings.deadline) / 1e6
-        project = runtime.scope.project
-        self._slots = {
-            name: Slot(name, graph, EndpointMetrics(region, project, name)) for name, graph in runtime.graphs.items()
-        }
+        self._slots = {name: self._slot(name, graph) for name, graph in runtime.graphs.items()}
+
+    def _slot(self, name: str, graph: Graph) -> Slot:
+        metrics = EndpointMetrics(self._region, self.project, name)
+        return Slot(name, graph, metrics, Shadow(self._lane, self._runtime.captures, metrics))
 
     @property
     def project(self) -> str:
@@ -194,26 +197,7 @@ class Plane:
         kept = Captured(endpoint, number, request_id, received_at, duration, generation.captured(done))
         self._runtime.captures.append(kept)
         if generation.has_shadow:
-            queued = self._lane.later(lambda: self._shadow(endpoint, generation, done, kept))
-            if not queued:
-                self._slots[endpoint].metrics.shadow_dropped(done.rows.height)
-
-    def _shadow(self, endpoint: str, generation: Generation, done: Predicted, kept: Captured) -> None:
-        metrics, shadow = self._slots[endpoint].metrics, generation.target.shadow
-        started = time.perf_counter()
-        try:
-            rows = generation.shadow(done)
-        except TidemillError as error:
-            # Nobody asked the shadow, so nobody is told but the log and the metrics.
-            _log.warning("shadow of %s failed: %s", endpoint, error, extra={"request_id": kept.request_id})
-            metrics.shadow_dropped(done.rows.height)
-            return
-        duration = int((time.perf_counter() - started) * 1e6)
-        self._runtime.captures.append(
-            Captured(shadow_topic(endpoint), kept.generation, kept.request_id, kept.received_at, duration, rows)
-        )
-        if shadow is not None:
-            metrics.shadowed(shadow.version, rows.height)
+            self._slots[endpoint].shadow.later(Waiting(generation, done, kept))
 
     # -- generations
 
@@ -260,16 +244,6 @@ class Plane:
     def abort(self, endpoint: str, number: int) -> None:
         """Forget a staged generation."""
         self.slot(endpoint).staged.pop(number, None)
-
-
-def shadow_topic(endpoint: str) -> str:
-    """Where an endpoint's shadow answers are captured: beside its own captures, found by row id and request id.
-
-    Example:
-        >>> shadow_topic("late-flight")
-        'late-flight__shadow'
-    """
-    return f"{endpoint}__shadow"
 
 
 @contextmanager
