@@ -14,6 +14,7 @@ from tidemill.core.scope import Scope
 from tidemill.core.specs.features import Label
 from tidemill.core.specs.sources import Source
 from tidemill.monitoring.labels import Labels, Receipt, Watermark
+from tidemill.monitoring.truth import HeldLabels
 from tidemill.stores.streams.open import open_streams
 from tidemill.stores.tables.open import open_tables
 from tidemill.testing.processes import acknowledged_before_kill
@@ -100,9 +101,9 @@ def test_no_rows_are_no_labels(labels):
 
 
 def source_labels(*rows):
-    return pl.LazyFrame(
-        rows, schema={"id": pl.String, "label": pl.Boolean, "known_at": pl.Int64, "seq": pl.Int64}, orient="row"
-    )
+    schema = {"id": pl.String, "label": pl.Boolean, "known_at": pl.Int64, "seq": pl.Int64}
+    frame = pl.LazyFrame(rows, schema=schema, orient="row")
+    return HeldLabels(frame, ids=("id",), label="label", known="known_at", seq="seq")
 
 
 def test_the_source_and_posts_are_one_truth(scope, streams, tables, late):

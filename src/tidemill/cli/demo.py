@@ -19,7 +19,9 @@ def demo(
     days: Annotated[
         int | None, typer.Option(help="Days to live through from 1 April; the whole year when absent.", min=1)
     ] = None,
-    fast: Annotated[bool, typer.Option(help="Every fourth flight and fewer trials: about half the time.")] = False,
+    fast: Annotated[
+        bool, typer.Option(help="Every fourth flight, fewer trials, and three days' windows closed together.")
+    ] = False,
     keep: Annotated[bool, typer.Option(help="Leave the pages running at the end, to look around.")] = False,
     restart: Annotated[bool, typer.Option(help="Start over, even if an earlier demo was interrupted.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write the final table as JSON to this file.")] = None,

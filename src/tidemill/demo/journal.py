@@ -37,7 +37,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     days: int
     every: int
+    """One flight of so many takes part."""
     trials: int
+    hours: int = 12
+    """Landings and weather arrive for so many hours together, then the flights of those hours are asked for."""
+    round: int = 1
+    """After so many days their windows are closed and alarms acted on."""
     frozen_version: int = 0
 
 

@@ -37,9 +37,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 PIPELINE = "late_flight_pipeline"
-SLICE_HOURS = 12
-"""So many hours at a time: landings and weather arrive, then the flights of those hours are asked for."""
-
 _SETTINGS = """\
 project = "late-flights"
 files = ["late_flights.py"]
@@ -63,11 +60,14 @@ class Options:
     folder: Path = Path("tidemill-demo")
 
     def plan(self) -> Plan:
-        """The days to live, which flights take part, and how many trials a search has."""
+        """The days to live and how."""
         whole = (LAST_DAY - FIRST_DAY).days + 1
         if self.days is not None and self.days > whole:
             raise InvalidArgument(f"--days {self.days} is more than the year has left", expected=f"at most {whole}")
-        return Plan(days=self.days or whole, every=4 if self.fast else 1, trials=6 if self.fast else 20)
+        days = self.days or whole
+        if self.fast:
+            return Plan(days=days, every=4, trials=6, hours=24, round=3)
+        return Plan(days=days, every=1, trials=20, hours=12, round=1)
 
 
 class Demo:
@@ -190,7 +190,7 @@ class Demo:
         closed = {one.closed for one in days}
         clients = Clients("127.0.0.1", servers[0].port, f"/predict/{ENDPOINT}")
         with ExitStack() as stack, contextlib.closing(clients), self._progress() as progress:
-            life = _Life(platform, daemon, clients, servers, self._journal, self._say)
+            life = _Life(platform, daemon, clients, servers, self._journal, self._say, self._plan.round)
             life.requests, life.alarms = sum(one.requests for one in slices), sum(one.alarms for one in days)
             life.await_version()
             stack.enter_context(self._stop.after_the_slice())
@@ -198,7 +198,7 @@ class Demo:
             for number in range(self._plan.days):
                 day = FIRST_DAY + timedelta(days=number)
                 life.open(day, closed=day in closed)
-                for part in year.day(day, hours=SLICE_HOURS):
+                for part in year.day(day, hours=self._plan.hours):
                     if part.end > lived:
                         life.live(day, part)
                         self._stop.check(life.settle)
@@ -283,6 +283,7 @@ class _Life:
     servers: tuple[Server, Server]
     journal: Journal
     say: Callable[[str], None]
+    round: int
     requests: int = 0
     alarms: int = 0
     _open: list[date] = field(default_factory=list)
@@ -301,7 +302,8 @@ class _Life:
     def end(self) -> None:
         """The last day ends."""
         self.settle()
-        self._close_before(None)
+        if self._open:
+            self._close(self._open)
 
     def live(self, day: date, part: Slice) -> None:
         """Time passes, rows arrive, clients ask, labels become known; the days before are closed meanwhile."""
@@ -313,7 +315,8 @@ class _Life:
         # While the clients wait the world goes on: what lands later is not seen at the earlier time of their flights.
         self.settle()
         self._asked = (day, part, asked, self._poster.submit(self._post_labels, part.outcomes))
-        self._close_before(day)
+        if len(self._open) > self.round:
+            self._close(self._open[: self.round])
 
     def settle(self) -> None:
         """Note what the requests of the slice before gave."""
@@ -332,15 +335,8 @@ class _Life:
         for error in record.errors:
             self.say(f"  {day}  a request failed: {error}")
 
-    def _close_before(self, day: date | None) -> None:
-        """Close what days before this one are open; all of them when None."""
-        while self._open and self._open[0] != day:
-            ended = self._open.pop(0)
-            for line in self._close(ended):
-                self.say(f"  {ended}  {line}")
-
-    def _close(self, day: date) -> list[str]:
-        """A day's window is closed and alarms are acted on. Returns what there is to tell."""
+    def _close(self, days: list[date]) -> None:
+        """Close the windows of days that are over, and act on alarms."""
         tick = self.daemon.tick()
         before, self.version = self.version, self.platform.registry.alias(MODEL, "champion")
         if self.version != before:
@@ -348,8 +344,12 @@ class _Life:
         alarms = sum(len(report.alarms) for report in tick.reports)
         retrains = sum(decision.action == "retrain" for decision in tick.decisions)
         self.alarms += alarms
-        self.journal.append(DayRecord(closed=day, alarms=alarms, retrains=retrains, version=self.version))
-        return _told(tick)
+        for day in days[:-1]:
+            self.journal.append(DayRecord(closed=day, alarms=0, retrains=0, version=before))
+        self.journal.append(DayRecord(closed=days[-1], alarms=alarms, retrains=retrains, version=self.version))
+        self._open = self._open[len(days) :]
+        for line in _told(tick):
+            self.say(f"  {days[-1]}  {line}")
 
     def _arrive(self, part: Slice) -> None:
         landed = part.outcomes.filter(pl.col("landed_at").is_not_null())

@@ -18,6 +18,7 @@ from tidemill.core.ids import check_name
 from tidemill.core.scope import Scope
 from tidemill.core.specs.features import Label
 from tidemill.core.times import to_micros
+from tidemill.monitoring.truth import HeldLabels
 from tidemill.stores.streams.protocol import StreamStore
 from tidemill.stores.tables.protocol import TableStore
 
@@ -31,9 +32,8 @@ JOIN_EVERY = 64
 
 SCHEMA = {"id": pl.String, "label": pl.Float64, "text": pl.String, "known_at": pl.Int64, "seq": pl.Int64}
 
-Derived = Callable[[Label], pl.LazyFrame | None]
-"""The labels a source holds: columns `id` (as text), `label`, `known_at` (Int64 microseconds), `seq` (Int64, growing with
-arrival); None when there is no table yet."""
+Derived = Callable[[Label], HeldLabels | None]
+"""The labels a source holds; None when there is no table yet."""
 
 
 class PostedLabel(msgspec.Struct, frozen=True):
@@ -123,10 +123,9 @@ class Labels:
         """The newest known label of each id, as stored."""
         wanted = pl.col("id").is_in(ids.implode())
         rows = [self._stored(label.name).filter(wanted, pl.col("known_at") <= until).collect()]
-        source = self._derived(label)
-        if source is not None:
-            held = source.filter(wanted, pl.col("known_at") <= until, pl.col("label").is_not_null()).collect()
-            rows.insert(0, _as_stored(held))
+        held = self._derived(label)
+        if held is not None:
+            rows.insert(0, _as_stored(held.of(ids, until)))
         return _latest(pl.concat(rows))
 
     def changed(self, label: Label, since: Watermark, until: int) -> tuple[pl.Series, Watermark]:
@@ -142,10 +141,10 @@ class Labels:
         stored = self._stored(label.name)
         found = [_new(stored, since.until, since.posted, until)]
         after = {"posted": max(seen, since.posted), "derived": since.derived}
-        source = self._derived(label)
-        if source is not None:
-            found.append(_new(source.filter(pl.col("label").is_not_null()), since.until, since.derived, until))
-            after["derived"] = _top(source, since.derived)
+        held = self._derived(label)
+        if held is not None:
+            found.append(held.changed(since.until, since.derived, until))
+            after["derived"] = held.top(since.derived)
         return pl.concat(found).unique(), Watermark(until=max(until, since.until), **after)
 
     def counts(self, label: Label, ids: pl.Series) -> dict[str, int]:
@@ -264,8 +263,3 @@ def _new(rows: pl.LazyFrame, after: int, seq: int, until: int) -> pl.Series:
     known, arrived = pl.col("known_at"), pl.col("seq")
     fresh = rows.filter(known <= until, (known > after) | (arrived > seq))
     return fresh.select(pl.col("id").cast(pl.String)).collect()["id"]
-
-
-def _top(rows: pl.LazyFrame, least: int) -> int:
-    top = rows.select(pl.col("seq").cast(pl.Int64).max()).collect().item()
-    return least if top is None else max(int(top), least)

@@ -79,7 +79,9 @@ class Shadow:
         for one, rows in zip(waiting, answers, strict=True):
             kept, version = one.kept, one.generation.target.shadow
             self._captures.append(
-                Captured(shadow_topic(kept.endpoint), kept.generation, kept.request_id, kept.received_at, duration, rows)
+                Captured(
+                    shadow_topic(kept.endpoint), kept.generation, kept.request_id, kept.received_at, duration, rows
+                )
             )
             if version is not None:
                 self._metrics.shadowed(version.version, rows.height)
