@@ -64,23 +64,24 @@ def test_days_the_year_does_not_have_are_refused(tmp_path: Path, days: int, said
 
 def test_restart_begins_anew_and_ctrl_c_loses_nothing(demo_folder: Path) -> None:
     undisturbed, _ = lived(demo_folder)
-    with running_demo(demo_folder, 2, "--restart") as demo:
+    lives = 12  # days, enough to be stopped in the middle of them
+    with running_demo(demo_folder, lives, "--restart") as demo:
         wait_until(lambda: not lived(demo_folder)[0], what="starting over")
         wait_until(lambda: len(lived(demo_folder)[0]) >= 1, what="living a few hours")
         demo.send_signal(signal.SIGINT)
         assert demo.wait(60) == 130
     interrupted, _ = lived(demo_folder)
     assert "Stopped." in (demo_folder.parent / "demo.log").read_text()
-    done = run_demo(demo_folder, days=2)
+    done = run_demo(demo_folder, days=lives)
     assert done.returncode == 0, done.stderr
     slices, days = lived(demo_folder)
     assert slices[: len(interrupted)] == interrupted
     assert [(one.flights, one.requests) for one in slices[: len(undisturbed)]] == [
         (one.flights, one.requests) for one in undisturbed
     ]
-    assert [day.closed.day for day in days] == [1, 2]
+    assert [day.closed.day for day in days] == list(range(1, lives + 1))
     (april,) = report(demo_folder)["months"]
-    assert (april["flights"], april["failed"]) == (len(flights_of(demo_folder, 2)), 0)
+    assert (april["flights"], april["failed"]) == (len(flights_of(demo_folder, lives)), 0)
 
 
 def test_ctrl_c_before_the_first_model_leaves_nothing_to_continue(demo_folder: Path) -> None:

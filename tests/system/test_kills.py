@@ -37,7 +37,7 @@ with tm.open(sys.argv[1]) as platform:
 
 
 def test_a_killed_worker_server_and_daemon_lose_nothing(demo_folder: Path) -> None:
-    days = 6  # twelve slices: after the last kill there is time to notice it
+    days = 14  # after the last kill there is time to notice it
     with running_demo(demo_folder, days) as demo, logging_metrics(demo_folder) as logger:
         begun = len(lived(demo_folder)[0])
         for number, kill in enumerate((kill_a_worker, kill_the_server, kill_the_pages)):
@@ -75,19 +75,20 @@ def assert_nothing_is_lost(platform: Platform, folder: Path, days: int) -> None:
 
 
 def test_a_killed_demo_continues(demo_folder: Path) -> None:
-    with running_demo(demo_folder, 3) as demo:
+    days = 12  # enough to be killed in the middle of them
+    with running_demo(demo_folder, days) as demo:
         begun = len(lived(demo_folder)[0])
         wait_until(lambda: len(lived(demo_folder)[0]) > begun, what="living on")
         orphans = [server_of(demo.pid, command) for command in ("serve", "up")]
         demo.kill()
         demo.wait()
     assert None not in orphans
-    done = run_demo(demo_folder, days=2)
+    done = run_demo(demo_folder, days=days)
     assert done.returncode == 0, done.stdout + done.stderr
     (april,) = report(demo_folder)["months"]
-    assert (april["flights"], april["failed"]) == (len(flights_of(demo_folder, 2)), 0)
+    assert (april["flights"], april["failed"]) == (len(flights_of(demo_folder, days)), 0)
     with tm.open(demo_folder) as platform:
-        assert_nothing_is_lost(platform, demo_folder, 2)
+        assert_nothing_is_lost(platform, demo_folder, days)
     for pid in orphans:
         with pytest.raises(ProcessLookupError):
             os.kill(pid or 0, 0)
