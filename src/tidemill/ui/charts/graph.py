@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from tidemill.ui.charts.svg import drawing, element, titled
 
-_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _CHARS = 152, 40, 28, 12, 22
+_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _CHARS = 130, 40, 20, 12, 18
 
 
 class Box(msgspec.Struct, frozen=True, kw_only=True):
