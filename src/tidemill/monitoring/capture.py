@@ -23,7 +23,7 @@ from tidemill.stores.tables.protocol import TableStore
 ROW_ID, TIME = "row_id", "prediction_time"
 
 CHUNK = 2_000
-"""Messages per commit of the table."""
+"""Messages of a partition per commit of the table."""
 
 JOIN_EVERY = 64
 """Versions of the table after which its small files are joined."""
@@ -78,8 +78,9 @@ class Captures:
         topic = topic_of(endpoint)
         with self._tables.guard(topic):
             partitions = self._streams.partitions(topic)
-            moved = 0
-            while count := self._compact_round(topic, partitions):
+            moved = count = self._compact_round(topic, partitions)
+            while count >= CHUNK:  # else it took all there was when it began; what came since comes next time
+                count = self._compact_round(topic, partitions)
                 moved += count
             version = self._tables.version(topic)
             if moved and version is not None and version % JOIN_EVERY == JOIN_EVERY - 1:
@@ -136,18 +137,17 @@ class Captures:
     def _compact_round(self, topic: str, partitions: Sequence[str]) -> int:
         """Move some messages of every partition in one commit; returns how many."""
         payloads: list[bytes] = []
-        ends: dict[str, int] = {}
-        for partition in partitions:
-            done = self._tables.position(topic, _consumer(topic, partition)) or 0
+        moved: dict[str, int] = {}
+        ends = {one: self._tables.position(topic, _consumer(topic, one)) or 0 for one in partitions}
+        for partition, done in ends.items():
             if messages := self._streams.read(topic, partition, done, CHUNK):
                 payloads += [message.payload for message in messages]
-                ends[partition] = messages[-1].offset + 1
-            else:  # all is in the table: nobody needs what an interrupted round left of it
-                self._streams.trim(topic, partition, done)
+                moved[partition] = messages[-1].offset + 1
         if payloads:
-            rows = fitted(decode(payloads), self._schema(topic))
-            once = {_consumer(topic, partition): end for partition, end in ends.items()}
-            self._tables.append(topic, rows, once=once)
+            once = {_consumer(topic, partition): end for partition, end in moved.items()}
+            self._tables.append(topic, fitted(decode(payloads), self._schema(topic)), once=once)
+        for partition, end in {**ends, **moved}.items():
+            self._streams.trim(topic, partition, end)
         return len(payloads)
 
     def _schema(self, topic: str) -> pl.Schema:

@@ -51,6 +51,24 @@ def test_a_reader_follows_whatever_is_written(folders: LocalFolders, seed: int) 
     assert_followed(folders, "t", snapshots)
 
 
+def test_appends_and_joins_are_followed_without_asking_deltalake(
+    folders: LocalFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, snapshots = DeltaTables(folders), Snapshots(folders)
+    store.append("t", pl.DataFrame({"n": [0]}))
+    assert_followed(folders, "t", snapshots)
+    with monkeypatch.context() as patch:
+        patch.setattr(snapshots, "_delta", None)  # calling it would raise
+        for number in range(25):  # beyond a checkpoint
+            store.append("t", pl.DataFrame({"n": [number]}), once={"a": number, "b": number})
+            assert snapshots.position("t", "b") == number
+        store.compact("t")
+        newest = snapshots.newest("t")
+    assert newest is not None
+    assert len(newest.files) == 1
+    assert_followed(folders, "t", snapshots)
+
+
 def test_what_another_program_writes_is_followed(folders: LocalFolders) -> None:
     store, snapshots = DeltaTables(folders), Snapshots(folders)
     store.append("t", pl.DataFrame({"n": [0]}))

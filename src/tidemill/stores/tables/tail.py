@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 from urllib.parse import unquote
 
 import msgspec
@@ -69,7 +70,7 @@ class Commit(msgspec.Struct, frozen=True):
 
 class _File(msgspec.Struct, frozen=True, rename="camel"):
     path: str
-    deletion_vector: msgspec.Raw | None = None
+    deletion_vector: dict[str, Any] | None = None
 
 
 class _Transaction(msgspec.Struct, frozen=True, rename="camel"):
@@ -83,7 +84,7 @@ class _Action(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="c
     add: _File | None = None
     remove: _File | None = None
     txn: _Transaction | None = None
-    commit_info: msgspec.Raw | None = None
+    commit_info: dict[str, Any] | None = None
 
 
 _lines = msgspec.json.Decoder(_Action)
