@@ -190,7 +190,7 @@ class Demo:
         closed = {one.closed for one in days}
         clients = Clients("127.0.0.1", servers[0].port, f"/predict/{ENDPOINT}")
         with ExitStack() as stack, contextlib.closing(clients), self._progress() as progress:
-            life = _Life(platform, daemon, clients, servers, self._journal, self._say, self._plan.round)
+            life = _Life(platform, daemon, clients, servers, self._journal, self._say, self._plan)
             life.requests, life.alarms = sum(one.requests for one in slices), sum(one.alarms for one in days)
             life.await_version()
             stack.enter_context(self._stop.after_the_slice())
@@ -283,7 +283,7 @@ class _Life:
     servers: tuple[Server, Server]
     journal: Journal
     say: Callable[[str], None]
-    round: int
+    plan: Plan
     requests: int = 0
     alarms: int = 0
     _open: list[date] = field(default_factory=list)
@@ -306,7 +306,13 @@ class _Life:
             self._close(self._open)
 
     def live(self, day: date, part: Slice) -> None:
-        """Time passes, rows arrive, clients ask, labels become known; the days before are closed meanwhile."""
+        """Time passes, rows arrive, clients ask, labels become known; days before are closed meanwhile."""
+        # When a day's last hours are asked for, its own window is complete by the clock, but not its answers.
+        last = part.end >= midnight(day + timedelta(days=1))
+        ended = self._to_close(day)
+        if last and ended:
+            self.settle()
+            self._close(ended)
         clock = SharedClock(self.platform.settings.home_path / "clock")
         clock.set(max(part.end, clock.now()))  # hours that were interrupted are lived again, a little later
         self._arrive(part)
@@ -315,8 +321,8 @@ class _Life:
         # While the clients wait the world goes on: what lands later is not seen at the earlier time of their flights.
         self.settle()
         self._asked = (day, part, asked, self._poster.submit(self._post_labels, part.outcomes))
-        if len(self._open) > self.round:
-            self._close(self._open[: self.round])
+        if ended and not last:
+            self._close(ended)
 
     def settle(self) -> None:
         """Note what the requests of the slice before gave."""
@@ -334,6 +340,11 @@ class _Life:
         self.journal.append(record)
         for error in record.errors:
             self.say(f"  {day}  a request failed: {error}")
+
+    def _to_close(self, day: date) -> list[date]:
+        """The days before this one, if enough of them are open."""
+        ended = [one for one in self._open if one != day]
+        return ended if len(ended) >= self.plan.round else []
 
     def _close(self, days: list[date]) -> None:
         """Close the windows of days that are over, and act on alarms."""
