@@ -66,7 +66,7 @@ class Options:
             raise InvalidArgument(f"--days {self.days} is more than the year has left", expected=f"at most {whole}")
         days = self.days or whole
         if self.fast:
-            return Plan(days=days, every=4, trials=6, hours=24, round=3)
+            return Plan(days=days, every=4, trials=6, hours=24, round=7)
         return Plan(days=days, every=1, trials=20, hours=12, round=1)
 
 
