@@ -52,6 +52,11 @@ class Landings:
         return [msgspec.json.encode(row) for row in self.rows.iter_rows(named=True)]
 
     @cached_property
+    def planes(self) -> list[bytes]:
+        """The plane of each: the key by which a broker divides them, so that each plane's landings stay in order."""
+        return [plane.encode() for plane in self.rows["tailnum"]]
+
+    @cached_property
     def asked(self) -> pl.DataFrame:
         """What a server is asked meanwhile: the flights of those days, each at its own time, and all once more at the end."""
         begin, end = self.rows["landed_at"].cast(pl.Int64).min(), self.rows["landed_at"].cast(pl.Int64).max()
@@ -146,7 +151,7 @@ class Replay:
         """Send all landings; kill -9 whoever reads them, each time at some moment; let the last one read to the end."""
         landings = self.landings
         with_weather(make_project(folder, url), landings)
-        send(url, folder, landings.payloads)
+        send(url, folder, landings.payloads, landings.planes)
         with serving(folder, "landings", "--limit", str(limit), "--drain") as service:
             for number, batches in enumerate(moments(len(landings.payloads) // limit, kills), 1):
                 kill_one(service, folder, number, batches)

