@@ -124,8 +124,9 @@ def _in_words(found: Verification) -> str:
     wrong = ", ".join(one.feature for one in found.features if one.defects)
     if found.defects:
         return f"{_counted(found.defects, 'defect')}, in {wrong}."
-    late = sum(one.late for one in found.features)
-    return "No defect." + (f" {_counted(late, 'value')} served before late rows had arrived." if late else "")
+    return "No defect." + (
+        f" {_counted(found.late, 'value')} served before late rows had arrived." if found.late else ""
+    )
 
 
 def _counted(number: int, noun: str) -> str:

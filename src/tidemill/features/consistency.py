@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tidemill.core.errors import InvalidArgument
 from tidemill.core.protocols import LoggedVectors
+from tidemill.core.records.verifications import Difference, FeatureCheck
 from tidemill.core.schema import Column
 from tidemill.core.specs.features import FeatureService
 from tidemill.data.times import INSTANT
@@ -45,31 +46,6 @@ _NULLS: dict[str, pl.DataType] = {
 }  # fmt: skip
 
 
-class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """A value that was served and is not the converged one."""
-
-    kind: Literal["late data", "defect"]
-    endpoint: str
-    keys: dict[str, Any]
-    time: int
-    """The moment the features were for, microseconds."""
-    received_at: int
-    online: Any
-    converged: Any
-    known_at: Any
-
-
-class FeatureCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one feature."""
-
-    feature: str
-    rows: int
-    equal: int
-    late: int
-    defects: int
-    examples: tuple[Difference, ...] = ()
-
-
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """Logged vectors of a service, verified. Times in microseconds."""
 
@@ -88,6 +64,11 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     def defects(self) -> int:
         """Values that were neither the converged ones nor those known at the time."""
         return sum(feature.defects for feature in self.features)
+
+    @property
+    def late(self) -> int:
+        """Values that were served before late rows had arrived."""
+        return sum(feature.late for feature in self.features)
 
 
 @dataclass(frozen=True)

@@ -150,6 +150,22 @@ class Features:
         """The views over a source that services use."""
         return [view for view in self._served() if view.source.name == source.name]
 
+    def trim(self, lateness: Duration) -> int:
+        """Forget online what no question from now on reaches; see `Online.trim`. Views that nothing reaches any more stay.
+
+        A view whose newest event is older than the lateness is not fed: it does not grow, and whoever asks it, asks about
+        the past.
+
+        Args:
+            lateness: How far back in time, beyond the longest window, questions still go.
+
+        Returns:
+            How many rows went.
+        """
+        longest = parse_duration(lateness)
+        fed = {one.view for one in self.freshness() if one.lag is not None and one.lag <= longest}
+        return self._online.trim([view for view in self._served() if view.name in fed], lateness=lateness)
+
     def freshness(self) -> list[Freshness]:
         """How far the online store is, for each view that a service uses."""
         return self._online.freshness(self._served())
