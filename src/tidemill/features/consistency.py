@@ -253,6 +253,8 @@ def agree(online: pl.Series, computed: pl.Series, relative: float = 0.0) -> Mask
 def sampled(keys: pl.DataFrame, share: float) -> pl.Series:
     """Which rows belong to a sample of keys: of a key all rows or none, and always the same keys.
 
+    Where few keys are there, a small share may hold none of them: then it is the one that comes first in every sample.
+
     Args:
         keys: The key columns.
         share: Which share of the keys, above 0 up to 1.
@@ -270,9 +272,10 @@ def sampled(keys: pl.DataFrame, share: float) -> pl.Series:
         raise InvalidArgument(f"sample {share} is no share of the keys", expected="above 0, up to 1")
     if share == 1 or not keys.width:
         return pl.Series([True]).new_from_index(0, keys.height)
-    bound = int(share * 2**64)
     parts = encode_keys(keys.get_columns())
-    return pl.Series([int.from_bytes(hashlib.blake2b(part or b"", digest_size=8).digest()) < bound for part in parts])
+    places = [int.from_bytes(hashlib.blake2b(part or b"", digest_size=8).digest()) for part in parts]
+    bound = max(int(share * 2**64), min(places, default=0) + 1)
+    return pl.Series([place < bound for place in places], dtype=pl.Boolean)
 
 
 def merged(checks: Iterable[Sequence[FeatureCheck]]) -> tuple[FeatureCheck, ...]:
