@@ -336,6 +336,8 @@ def assert_shown(rooms: Rooms) -> None:
         assert "defect: room a at" in page
         assert "FeatureDefect: service served 1 of 6 values wrong, in large" in client.get("/").text
         assert 'href="/features/services/service"' in client.get("/").text
+        stations = {one["name"]: one["word"] for one in client.get("/overview.json").json()["stations"]}
+        assert (stations["Features"], stations["Monitors"]) == ("defects", "empty")
         shown = client.get("/features/services/service.json").json()["verifications"]
         assert [(one["rows"], one["defects"]) for one in shown] == [(1, 1), (2, 2)]
         assert client.get("/api/tidemill/v1/feature-services/service/verifications").json() == shown
