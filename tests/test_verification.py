@@ -26,6 +26,7 @@ from tidemill.core.settings import load_settings
 from tidemill.core.specs.features import FeatureService
 from tidemill.core.times import format_time
 from tidemill.daemon import Daemon
+from tidemill.monitoring import vectors
 from tidemill.monitoring.capture import StreamCapture
 from tidemill.platform import Platform
 from tidemill.serving.generation import compile_generation
@@ -207,6 +208,22 @@ def test_a_value_that_was_never_right_is_a_defect(rooms: Rooms, tmp_path: Path) 
     assert json.loads(told.out) == {**answer, "until": json.loads(told.out)["until"]}
     late = invoke_in(tmp_path / "rooms", *words[:3], "--since", "2024-01-02")
     assert (late.code, late.out) == (0, "rooms served no vector of service since 2024-01-02T00:00:00Z.\n")
+
+
+def test_a_long_log_is_verified_in_parts(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        rooms.serve(("a", 3), ("b", number), features=Altered(rooms.platform.features, large=number == 4))
+        rooms.clock.advance(MINUTE)
+    rooms.read("a", 21.0, 4, "late")
+    rooms.clock.advance(1)
+    whole = rooms.platform.features.verify("service", NEW_YEAR_2024, lag=0)
+    monkeypatch.setattr(vectors, "AT_ONCE", 3)
+    log = rooms.platform._vectors(rooms.platform.definitions.get("feature_service", "service"), 0, rooms.clock.now())
+    assert [part.rows.height for part in log] == [2, 4, 2, 2]
+    assert rooms.platform.features.verify("service", NEW_YEAR_2024, lag=0) == whole
+    assert {one.feature: (one.rows, one.late, one.defects) for one in whole.features if one.equal < 10} == {
+        "newest__temp": (10, 4, 0), "newest__word": (10, 4, 0), MEAN: (10, 3, 0), COUNT: (10, 3, 0), "large": (10, 0, 2),
+    }  # fmt: skip
 
 
 def test_sums_of_floats_may_differ_in_the_last_digits_and_nothing_else_may(rooms: Rooms) -> None:

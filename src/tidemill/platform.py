@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from importlib.machinery import SourceFileLoader
@@ -228,7 +228,7 @@ class Platform:
             settings=self.settings.verify,
         )  # fmt: skip
 
-    def _vectors(self, service: FeatureService, since: int, until: int) -> Sequence[LoggedVectors]:
+    def _vectors(self, service: FeatureService, since: int, until: int) -> Iterable[LoggedVectors]:
         from tidemill.monitoring.vectors import Vectors
 
         log = Vectors(self.monitoring.captures, self.definitions.of_kind("graph"), self.serving.numbers_of)

@@ -14,12 +14,13 @@ from tests.features.test_online import Bench
 
 from tidemill.core.errors import InvalidArgument
 from tidemill.core.protocols import LoggedVectors
+from tidemill.core.records.verifications import Difference, FeatureCheck
 from tidemill.core.schema import Column
 from tidemill.core.specs import aggregates as agg
 from tidemill.core.specs.changes import Changes
 from tidemill.core.specs.features import FeatureService, FeatureView
 from tidemill.core.specs.sources import Source
-from tidemill.features.consistency import Consistency, Difference, FeatureCheck, agree, merged, sampled
+from tidemill.features.consistency import Consistency, agree, merged, sampled
 
 plain = Source("rows", time="at")
 events = Source("rows", time="at", id="number")

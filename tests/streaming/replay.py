@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import polars as pl
 from polars.testing import assert_frame_equal
-from tests.streaming.skies import Service, await_inbox, kill, send, serving
+from tests.streaming.skies import PATIENCE, Service, await_inbox, kill, send, serving
 
 from tidemill.core.settings import load_settings
 from tidemill.demo.year import FIRST_DAY, LAST_DAY, Year, midnight
@@ -172,8 +172,10 @@ def moments(batches: int, kills: int) -> list[int]:
 
 def kill_one(service: Service, folder: Path, number: int, batches: int) -> None:
     """Kill the process that reads, the number-th, a moment after it made a batch durable: anywhere in its work."""
+    ends = time.monotonic() + PATIENCE
     while len(service.pids()) < number:
+        assert time.monotonic() < ends, service.said.read_text()
         time.sleep(0.01)
     await_inbox(folder, batches)
-    time.sleep(random.Random().uniform(0, 0.2))
+    time.sleep(random.Random().uniform(0, 0.05))
     kill(service.pids()[-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import polars as pl
 
 from tidemill.core.errors import InvalidArgument, NotReady
 from tidemill.core.protocols import VectorLog
+from tidemill.core.records.verifications import FeatureCheck
 from tidemill.core.schema import Column
 from tidemill.core.scope import Scope
 from tidemill.core.specs.definition import Definitions
@@ -210,11 +212,14 @@ class Features:
         consistency = Consistency(
             asked, known.request, known.plan.keys, self._reader.newest, parse_duration(lag), self._reader.unique_ids
         )
-        features = merged(consistency.check(one, sample) for one in logged if one.rows.height)
+        checks, skipped = list[list[FeatureCheck]](), Counter[str]()
+        for part in logged:
+            skipped[part.endpoint] += part.skipped
+            checks += [consistency.check(part, sample)] if part.rows.height else []
+        features = merged(checks)
         return Verification(
-            service=asked.name, since=since, until=end, sample=sample, endpoints=tuple(one.endpoint for one in logged),
-            rows=max((feature.rows for feature in features), default=0), skipped=sum(one.skipped for one in logged),
-            features=features,
+            service=asked.name, since=since, until=end, sample=sample, endpoints=tuple(skipped),
+            rows=max((feature.rows for feature in features), default=0), skipped=skipped.total(), features=features,
         )  # fmt: skip
 
     # -- catalog -----------------------------------------------------------------------------------
