@@ -14,14 +14,17 @@ from tidemill import daemon
 from tidemill.core.clock import ManualClock
 from tidemill.core.errors import Conflict
 from tidemill.core.records.events import Event, Lease, Position
+from tidemill.core.times import format_time
 from tidemill.daemon import Daemon, Leadership
 from tidemill.platform import Platform
 
+DAY = 86_400_000_000
 PROJECT = """
 import tidemill as tm
 
 trips = tm.Source("trips", "trips.csv", time="at", id="trip")
 stations = tm.FeatureView(source=trips, keys="station", aggregates=[tm.sum("fare", over="OVER")])
+service = tm.FeatureService([stations])
 
 @tm.step
 def answer() -> int:
@@ -90,7 +93,9 @@ def wait_until(done: Callable[[], object]) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_one_of_two_leads_until_it_leaves(opened: Callable[[], Platform]) -> None:
-    with Leadership(opened()) as first, Leadership(opened()) as second:
+    one, other = opened(), opened()
+    assert one.metadata is not other.metadata, "both are open before there is a lease to be renewed"
+    with Leadership(one) as first, Leadership(other) as second:
         assert (first.held, second.held) == (True, False)
         time.sleep(0.3)
         assert (first.held, second.held) == (True, False), "renewed all the while"
@@ -221,3 +226,51 @@ def test_a_failing_round_is_logged_and_the_next_one_comes(
         wait_until(lambda: len(rounds) > 2)
     assert "a round of the daemon failed" in caplog.text
     assert "no luck" in caplog.text
+
+
+# -- the online store
+
+
+def stored(platform: Platform) -> dict[str, int]:
+    return {one.view: one.rows for one in platform.features.freshness()}
+
+
+def test_rows_that_no_question_reaches_are_trimmed_where_rows_still_come(
+    opened: Callable[[], Platform], clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon, "JOIN_EVERY", 1)
+    platform = opened()
+    platform.push("trips", [trip(number, clock.now() - number * DAY) for number in range(40)])
+    platform.apply()
+    with Daemon(platform, every=None) as leader:
+        leader.tick()
+        assert stored(platform) == {"stations": 15}, "7 days of window, 7 of lateness, and one of this moment"
+        clock.advance(6 * DAY // 8)
+        platform.push("trips", [trip(100, clock.now())])
+        leader.tick()
+        assert stored(platform) == {"stations": 16}, "not again so soon"
+        clock.advance(DAY)
+        leader.tick()
+        assert stored(platform) == {"stations": 14}
+        week_ago = platform.features.vector("service", {"station": "north"}, clock.now() - 7 * DAY)
+        assert week_ago == {"stations__fare_sum_7d": 14.0}, "as far back as the lateness every window is whole"
+        clock.advance(30 * DAY)
+        leader.tick()
+        assert stored(platform) == {"stations": 14}, "nothing feeds it any more"
+
+
+def trip(number: int, at: int) -> dict[str, object]:
+    return {"trip": str(number), "at": format_time(at), "station": "north", "fare": 2.0}
+
+
+def test_nothing_is_trimmed_where_that_is_off(
+    opened: Callable[[], Platform], clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon, "JOIN_EVERY", 1)
+    monkeypatch.setenv("TIDEMILL_LATENESS", "off")
+    platform = opened()
+    platform.push("trips", [trip(number, clock.now() - number * DAY) for number in range(40)])
+    platform.apply()
+    with Daemon(platform, every=None) as leader:
+        leader.tick()
+    assert stored(platform) == {"stations": 40}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,18 @@ from tests.cli.conftest import invoke_in
 from tests.conftest import NEW_YEAR_2024
 from tests.ui.seeding import make_project, opened
 
+from tidemill import daemon as daemon_module
 from tidemill.api.app import create_app
 from tidemill.core.clock import ManualClock
 from tidemill.core.errors import InvalidArgument, NotFound, NotReady
 from tidemill.core.protocols import Captured, FeatureReader, ModelRef
+from tidemill.core.records.alerting import Notification
 from tidemill.core.schema import Column, Signature
+from tidemill.core.settings import load_settings
 from tidemill.core.specs.features import FeatureService
 from tidemill.core.times import format_time
+from tidemill.daemon import Daemon
+from tidemill.monitoring import vectors
 from tidemill.monitoring.capture import StreamCapture
 from tidemill.platform import Platform
 from tidemill.serving.generation import compile_generation
@@ -133,6 +139,8 @@ class Rooms:
 @pytest.fixture
 def rooms(tmp_path: Path, clock: ManualClock) -> Iterator[Rooms]:
     make_project(tmp_path / "rooms", code=CODE, name="rooms")
+    with (tmp_path / "rooms" / "tidemill.toml").open("a") as settings:
+        settings.write("[verify]\nsample = 1.0\n")
     with opened(tmp_path / "rooms", clock) as platform:
         platform.push("visits", [{"visit": "v0", "room": "a", "size": 1, "at": format_time(clock.now())}])
         found = Rooms(platform, clock)
@@ -202,6 +210,22 @@ def test_a_value_that_was_never_right_is_a_defect(rooms: Rooms, tmp_path: Path) 
     assert (late.code, late.out) == (0, "rooms served no vector of service since 2024-01-02T00:00:00Z.\n")
 
 
+def test_a_long_log_is_verified_in_parts(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        rooms.serve(("a", 3), ("b", number), features=Altered(rooms.platform.features, large=number == 4))
+        rooms.clock.advance(MINUTE)
+    rooms.read("a", 21.0, 4, "late")
+    rooms.clock.advance(1)
+    whole = rooms.platform.features.verify("service", NEW_YEAR_2024, lag=0)
+    monkeypatch.setattr(vectors, "AT_ONCE", 3)
+    log = rooms.platform._vectors(rooms.platform.definitions.get("feature_service", "service"), 0, rooms.clock.now())
+    assert [part.rows.height for part in log] == [2, 4, 2, 2]
+    assert rooms.platform.features.verify("service", NEW_YEAR_2024, lag=0) == whole
+    assert {one.feature: (one.rows, one.late, one.defects) for one in whole.features if one.equal < 10} == {
+        "newest__temp": (10, 4, 0), "newest__word": (10, 4, 0), MEAN: (10, 3, 0), COUNT: (10, 3, 0), "large": (10, 0, 2),
+    }  # fmt: skip
+
+
 def test_sums_of_floats_may_differ_in_the_last_digits_and_nothing_else_may(rooms: Rooms) -> None:
     close = Altered(rooms.platform.features, **{MEAN: 20.0 + 1e-9, "newest__temp": 20.0 + 1e-9})
     rooms.serve(("a", 3), features=close)
@@ -256,3 +280,111 @@ def test_what_cannot_be_verified_is_said(rooms: Rooms, tmp_path: Path) -> None:
     make_project(tmp_path / "empty", code=CODE)
     with opened(tmp_path / "empty", rooms.clock) as platform, pytest.raises(NotReady):
         platform.features.verify("service", NEW_YEAR_2024)
+
+
+# -- at intervals
+
+
+def wrong(rooms: Rooms, **values: Any) -> Altered:
+    return Altered(rooms.platform.features, **values)
+
+
+def told(platform: Platform) -> list[tuple[str, str]]:
+    """The notifications sent, oldest first: why, and what they say."""
+    with platform.metadata.read() as reader:
+        found = reader.find(Notification, order=["created_at", "id"])
+    return [(one.reason, one.payload["data"]["text"]) for one in found]
+
+
+def test_what_is_served_is_verified_once_a_day(rooms: Rooms) -> None:
+    daemon = Daemon(rooms.platform, every=None)
+    assert daemon.verify() == [], "nothing was served, so nothing is kept"
+    rooms.serve(("a", 3), ("b", 9))
+    rooms.clock.advance(23 * HOUR)
+    assert daemon.verify() == []
+    rooms.serve(("a", 4))
+    rooms.clock.advance(HOUR)
+    (found,) = daemon.verify()
+    assert (found.service, found.rows, found.late, found.defects) == ("service", 3, 0, 0)
+    assert (found.since_at, found.until_at) == (rooms.clock.now() - 24 * HOUR, rooms.clock.now())
+    assert daemon.verify() == []
+    rooms.clock.advance(40 * 24 * HOUR)
+    rooms.serve(("a", 4))
+    rooms.clock.advance(1)
+    (found,) = daemon.verify()
+    assert (found.rows, found.until_at - found.since_at) == (1, 7 * 24 * HOUR), "a long pause is not made up for"
+    assert rooms.platform.verifications.past("service") == [found, rooms.platform.verifications.past("service")[1]]
+    assert rooms.platform.alerting.alerts() == []
+
+
+def test_a_defect_is_one_alert_until_a_verification_finds_none(rooms: Rooms, tmp_path: Path) -> None:
+    daemon, day = Daemon(rooms.platform, every=None), 24 * HOUR
+    rooms.serve(("a", 3), ("b", 3), features=wrong(rooms, **{MEAN: 20.1}))
+    rooms.clock.advance(1)
+    (found,) = daemon.verify()
+    assert (found.defects, {one.feature: one.defects for one in found.features if one.defects}) == (2, {MEAN: 2})
+    (alert,) = rooms.platform.alerting.alerts("firing")
+    assert (alert.name, alert.severity, alert.labels["service"]) == ("FeatureDefect", "critical", "service")
+    assert alert.summary == f"service served 2 of 12 values wrong, in {MEAN}"
+    rooms.serve(("a", 3), features=wrong(rooms, large=True))
+    rooms.clock.advance(day)
+    daemon.verify()
+    (same,) = rooms.platform.alerting.alerts("firing")
+    assert (same.id, same.summary) == (alert.id, "service served 1 of 6 values wrong, in large")
+    rooms.clock.advance(day)
+    assert daemon.verify() == [], "of nothing served, nothing is concluded"
+    assert rooms.platform.alerting.alerts("firing") == [same]
+    assert_shown(rooms)
+    rooms.serve(("a", 3))
+    rooms.clock.advance(day)
+    daemon.verify()
+    assert rooms.platform.alerting.alerts("firing") == []
+    resolved = "resolved: a later verification found no defect"
+    assert told(rooms.platform) == [("firing", alert.summary), ("resolved", resolved)]
+    daemon.tick()
+    daemon.verify()
+    assert len(told(rooms.platform)) == 2
+
+
+def assert_shown(rooms: Rooms) -> None:
+    with TestClient(create_app(rooms.platform)) as client:
+        page = client.get("/features/services/service").text
+        assert "Served, and verified" in page
+        assert "defect: room a at" in page
+        assert "FeatureDefect: service served 1 of 6 values wrong, in large" in client.get("/").text
+        assert 'href="/features/services/service"' in client.get("/").text
+        stations = {one["name"]: one["word"] for one in client.get("/overview.json").json()["stations"]}
+        assert (stations["Features"], stations["Monitors"]) == ("defects", "empty")
+        shown = client.get("/features/services/service.json").json()["verifications"]
+        assert [(one["rows"], one["defects"]) for one in shown] == [(1, 1), (2, 2)]
+        assert client.get("/api/tidemill/v1/feature-services/service/verifications").json() == shown
+        assert client.get("/api/tidemill/v1/feature-services/service/verifications?limit=1").json() == shown[:1]
+        assert client.get("/api/tidemill/v1/feature-services/nothing/verifications").status_code == 404
+
+
+def test_a_daemon_killed_before_it_told_tells_later(rooms: Rooms) -> None:
+    rooms.serve(("a", 3), features=wrong(rooms, large=True))
+    rooms.clock.advance(1)
+    assert rooms.platform.verifications.run("service")  # and there it was killed
+    assert rooms.platform.alerting.alerts() == []
+    assert Daemon(rooms.platform, every=None).verify() == []
+    assert [alert.name for alert in rooms.platform.alerting.alerts("firing")] == ["FeatureDefect"]
+
+
+def test_the_daemon_verifies_by_itself(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemon_module, "VERIFY_SECONDS", 0.01)
+    rooms.serve(("a", 3))
+    rooms.clock.advance(1)
+    with Daemon(rooms.platform, every=60.0):
+        ends = time.monotonic() + 60
+        while not rooms.platform.verifications.past("service"):
+            assert time.monotonic() < ends
+            time.sleep(0.01)
+
+
+def test_verification_can_be_turned_off(rooms: Rooms, clock: ManualClock) -> None:
+    rooms.serve(("a", 3))
+    rooms.clock.advance(1)
+    off = load_settings(rooms.platform.settings.folder, overrides={"verify": {"every": "off"}})
+    with Platform(off, clock=clock) as platform:
+        assert Daemon(platform, every=None).verify() == []

@@ -1,4 +1,4 @@
-"""The daemon: one process of a home at a time watches, acts, sends and tidies. Who does it is settled by a lease."""
+"""The daemon: one process of a home at a time watches, acts, sends, verifies and tidies. A lease settles who does."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import secrets
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -16,6 +17,9 @@ from typing import Any
 from tidemill.core.clock import SystemClock
 from tidemill.core.errors import Conflict, TidemillError
 from tidemill.core.records.events import Event, Lease, Position
+from tidemill.core.records.verifications import ServiceVerification
+from tidemill.core.settings import OFF
+from tidemill.core.times import parse_duration
 from tidemill.pipelines.triggers import fired
 from tidemill.platform import Platform
 
@@ -29,6 +33,12 @@ JOIN_EVERY = 32
 
 COMPACT_AT = 1000
 """Pushes that wait, from which on they are moved into the table in the next round. Fewer are, every `JOIN_EVERY` rounds."""
+
+VERIFY_SECONDS = 10.0
+"""How often it is looked whether a verification of served features is due."""
+
+TRIM_PARTS = 8
+"""The online store is trimmed again once an eighth of the allowed lateness has passed."""
 
 _log = logging.getLogger("tidemill.daemon")
 
@@ -116,12 +126,12 @@ class Tick:
 
 
 class Daemon:
-    """Runs rounds in a thread for as long as it holds the lease.
+    """Runs rounds in a thread for as long as it holds the lease, and verifies served features in another.
 
     Args:
         platform: The platform to work on.
-        every: Seconds between two rounds; None means that rounds are run by calling `tick`, and that entering waits for
-            the lease.
+        every: Seconds between two rounds; None means that rounds are run by calling `tick` (and `verify`), and that
+            entering waits for the lease.
         wait: Whether a retrain is waited for; a round then returns after it.
     """
 
@@ -131,8 +141,15 @@ class Daemon:
         self._wait = wait
         self._leadership = Leadership(platform)
         self._rounds = 0
+        self._trimmed: int | None = None
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="tidemill-daemon", daemon=True)
+        # What takes long does not keep the alarms waiting.
+        self._threads = [
+            threading.Thread(target=self._run, args=[name, work, seconds], name=f"tidemill-{name}", daemon=True)
+            for name, work, seconds in (
+                ("daemon", self.tick, every), ("verification", self.verify, VERIFY_SECONDS),
+            )
+        ]  # fmt: skip
 
     def __enter__(self) -> Daemon:
         with ExitStack() as stack:
@@ -140,7 +157,8 @@ class Daemon:
             if self._every is None:
                 self._leadership.await_lease()
             else:
-                self._thread.start()
+                for thread in self._threads:
+                    thread.start()
             stack.pop_all()
         return self
 
@@ -149,16 +167,17 @@ class Daemon:
     ) -> None:
         self._stop.set()
         if self._every is not None:
-            self._thread.join()
+            for thread in self._threads:
+                thread.join()
         self._leadership.__exit__(kind, error, trace)
 
-    def _run(self) -> None:
-        while not self._stop.wait(self._every):
+    def _run(self, name: str, work: Callable[[], object], seconds: float) -> None:
+        while not self._stop.wait(seconds):
             try:
                 if self._leadership.held:
-                    self.tick()
+                    work()
             except Exception:  # noqa: BLE001 - the thread's edge: the next round tries again, the log says what failed
-                _log.exception("a round of the daemon failed")
+                _log.exception("a round of the %s failed", name)
 
     def tick(self) -> Tick:
         """Close complete windows, act on alarms, follow up on retrains, fire triggers, send notifications."""
@@ -177,7 +196,32 @@ class Daemon:
         if self._rounds % JOIN_EVERY == 0:
             self._join_files()
             platform.forget_superseded()
+            self._trim()
         return done
+
+    def verify(self) -> list[ServiceVerification]:
+        """Verify the feature services that are due; a defect fires an alert, which a later round sends.
+
+        Returns:
+            What was found, of each service that served anything.
+        """
+        platform, found = self._platform, []
+        platform.alerting.handle_verifications()  # those of a process that was killed before it did
+        for service in platform.verifications.due():
+            if self._stop.is_set():
+                break
+            found += [one for one in [platform.verifications.run(service)] if one is not None]
+            platform.alerting.handle_verifications()
+        return found
+
+    def _trim(self) -> None:
+        """Forget online what no question from now on reaches."""
+        lateness, now = self._platform.settings.lateness, self._platform.scope.now()
+        if lateness == OFF:
+            return
+        if self._trimmed is None or now - self._trimmed >= parse_duration(lateness) // TRIM_PARTS:
+            self._platform.features.trim(lateness)
+            self._trimmed = now
 
     def _join_files(self) -> None:
         """Join the small files of tables that many commits were made to since the last time."""

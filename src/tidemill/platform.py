@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from importlib.machinery import SourceFileLoader
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from tidemill.features.inventory import Inventory
     from tidemill.features.online import Online
     from tidemill.features.service import Features
+    from tidemill.features.verifications import Verifications
     from tidemill.monitoring.service import Monitoring
     from tidemill.pipelines.service import Pipelines
     from tidemill.registry.service import Registry
@@ -217,7 +218,17 @@ class Platform:
 
         return Inventory(self.scope, definitions=self.definitions, features=self.features, metadata=self.metadata)
 
-    def _vectors(self, service: FeatureService, since: int, until: int) -> Sequence[LoggedVectors]:
+    @cached_property
+    def verifications(self) -> Verifications:
+        """Verification of served features, at intervals."""
+        from tidemill.features.verifications import Verifications
+
+        return Verifications(
+            self.scope, metadata=self.metadata, definitions=self.definitions, features=self.features,
+            settings=self.settings.verify,
+        )  # fmt: skip
+
+    def _vectors(self, service: FeatureService, since: int, until: int) -> Iterable[LoggedVectors]:
         from tidemill.monitoring.vectors import Vectors
 
         log = Vectors(self.monitoring.captures, self.definitions.of_kind("graph"), self.serving.numbers_of)
@@ -271,7 +282,10 @@ class Platform:
         """Alerts, decisions, notifications."""
         from tidemill.alerting.service import Alerting
 
-        return Alerting(self.scope, metadata=self.metadata, starter=self.pipelines, channels=self.settings.channels)
+        told = [name.strip() for name in self.settings.verify.notify.split(",") if name.strip()]
+        return Alerting(
+            self.scope, metadata=self.metadata, starter=self.pipelines, channels=self.settings.channels, on_defects=told
+        )
 
     # -- operations called on definitions
 

@@ -11,7 +11,7 @@ import pytest
 
 import tidemill
 from tidemill.core import errors
-from tidemill.core.settings import ServeSettings, Settings, UpSettings, load_settings
+from tidemill.core.settings import ServeSettings, Settings, UpSettings, VerifySettings, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -25,9 +25,9 @@ def rows(page: str) -> list[list[str]]:
 
 def fields():
     """Every setting with the table it is in."""
-    for table, kind in (("", Settings), ("serve", ServeSettings), ("up", UpSettings)):
+    for table, kind in (("", Settings), ("serve", ServeSettings), ("up", UpSettings), ("verify", VerifySettings)):
         for field in msgspec.structs.fields(kind):
-            if table or field.name not in ("folder", "serve", "up"):
+            if table or field.name not in ("folder", "serve", "up", "verify"):
                 yield table, field
 
 
@@ -50,6 +50,7 @@ def test_every_variable_of_the_page_sets_what_it_says(tmp_path):
         "max_rows": "7",
         "queue": "9",
         "backlog": "5",
+        "sample": "0.5",
         "files": "a.py,b.py",
         "project": "other",
     }

@@ -14,12 +14,13 @@ from tests.features.test_online import Bench
 
 from tidemill.core.errors import InvalidArgument
 from tidemill.core.protocols import LoggedVectors
+from tidemill.core.records.verifications import Difference, FeatureCheck
 from tidemill.core.schema import Column
 from tidemill.core.specs import aggregates as agg
 from tidemill.core.specs.changes import Changes
 from tidemill.core.specs.features import FeatureService, FeatureView
 from tidemill.core.specs.sources import Source
-from tidemill.features.consistency import Consistency, Difference, FeatureCheck, agree, merged, sampled
+from tidemill.features.consistency import Consistency, agree, merged, sampled
 
 plain = Source("rows", time="at")
 events = Source("rows", time="at", id="number")
@@ -132,6 +133,9 @@ def test_a_sample_is_by_key_and_always_the_same() -> None:
     assert sampled(keys.reverse(), 0.1).equals(tenth.reverse())
     assert sampled(pl.DataFrame({"a": [None, None]}, schema={"a": pl.Int64}), 0.5).n_unique() == 1
     assert sampled(pl.DataFrame(height=2), 0.5).to_list() == [True, True]
+    few = pl.DataFrame({"a": [1, 2, 1, 3]})
+    assert few.filter(sampled(few, 1e-9)).n_unique() == 1, "there is always something to look at"
+    assert sampled(few.clear(), 0.5).to_list() == []
     for share in (0, -0.5, 1.01):
         with pytest.raises(InvalidArgument):
             sampled(keys, share)

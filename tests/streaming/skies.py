@@ -71,9 +71,9 @@ def payloads(rows: Sequence[Row]) -> list[bytes]:
     return [json.dumps(row).encode() for row in rows]
 
 
-def send(url: str, folder: Path, events: Sequence[bytes]) -> None:
+def send(url: str, folder: Path, events: Sequence[bytes], keys: Sequence[bytes] | None = None) -> None:
     with closing(open_producer(url, folder / ".tidemill")) as producer:
-        producer.send(events)
+        producer.send(events, keys)
 
 
 def state(platform: Platform) -> tuple[list[Any], list[Any]]:

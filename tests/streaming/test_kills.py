@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import uuid
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from tests.streaming.skies import await_inbox, kill, landings, make_project, opened, payloads, send, serving, state
@@ -16,8 +12,6 @@ from tests.streaming.skies import await_inbox, kill, landings, make_project, ope
 ROWS = landings(2000)
 WRONG = {**ROWS[7], "flight_id": "wrong", "delay": 9999}
 POISON = [b"{broken", b'"text"', b'{"flight_id": "poor", "carrier": "UA"}']
-NATS = os.environ.get("TIDEMILL_TEST_NATS_URL", "nats://127.0.0.1:4222")
-REDIS = os.environ.get("TIDEMILL_TEST_REDIS_URL", "redis://127.0.0.1:6379")
 
 pytestmark = pytest.mark.service
 
@@ -80,55 +74,16 @@ def _spine(platform: Any) -> Any:
     )
 
 
-def test_redis_streams(tmp_path: Path, require: Any, batch: Any) -> None:
-    import redis
-
-    client = redis.Redis.from_url(REDIS)
-    require("Redis", client.ping)
-    name = f"test-landings-{uuid.uuid4().hex[:8]}"
-    try:
-        replay(f"{REDIS}/0?stream={name}&lease=1", tmp_path / "skies", batch)
-    finally:
-        for key in client.scan_iter(f"*{name}*"):
-            client.delete(key)
-        client.close()
+def test_redis_streams(tmp_path: Path, redis_stream: str, batch: Any) -> None:
+    replay(redis_stream, tmp_path / "skies", batch)
 
 
-@pytest.fixture
-def subject(require: Any) -> Iterator[str]:
-    """A subject with a JetStream stream under it."""
-    import nats
-
-    name = f"test-{uuid.uuid4().hex[:8]}"
-
-    async def change(work: str) -> None:
-        connection = await nats.connect(NATS, connect_timeout=3, allow_reconnect=False)
-        if work == "add":
-            await connection.jetstream().add_stream(name=name, subjects=[f"{name}.>"])
-        else:
-            await connection.jetstream().delete_stream(name)
-        await connection.close()
-
-    require("NATS", lambda: asyncio.run(change("add")))
-    yield f"{name}.landings"
-    asyncio.run(change("delete"))
+def test_nats(tmp_path: Path, nats_subject: str, batch: Any) -> None:
+    replay(nats_subject, tmp_path / "skies", batch)
 
 
-def test_nats(tmp_path: Path, subject: str, batch: Any) -> None:
-    replay(f"nats://{urlsplit(NATS).netloc}/{subject}?lease=1", tmp_path / "skies", batch)
-
-
-def test_kafka(tmp_path: Path, batch: Any) -> None:
-    pytest.importorskip("confluent_kafka")
-    from tidemill.testing.kafka_broker import KafkaBroker
-
-    broker = KafkaBroker()  # lives in this process; the service reads it from another
-    try:
-        broker.create_topic("landings", partitions=1)
-        quick = "session.timeout.ms=1000&heartbeat.interval.ms=100"
-        replay(f"kafka://{broker.address}/landings?{quick}", tmp_path / "skies", batch)
-    finally:
-        broker.close()
+def test_kafka(tmp_path: Path, kafka_topic: Callable[[int], str], batch: Any) -> None:
+    replay(kafka_topic(1), tmp_path / "skies", batch)
 
 
 def test_supervisor_and_worker_killed_together(tmp_path: Path, batch: Any) -> None:

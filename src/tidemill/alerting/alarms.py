@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,11 +93,11 @@ class AlarmHandler:
 
     def _firing(self, writer: Writer) -> list[Alert]:
         found = writer.find(Alert, {"project": self.scope.project, "state": "firing"}, order=["created_at", "id"])
-        return [alert for alert in found if alert.labels["monitor"] == self.monitor.name]
+        return [alert for alert in found if alert.labels.get("monitor") == self.monitor.name]
 
     def _fire(self, writer: Writer, report: WindowReport, alarm: Alarm, firing: Sequence[Alert]) -> Alert:
         labels = self._labels(report, alarm)
-        fingerprint = digest_text(*(text for item in sorted(labels.items()) for text in item))
+        fingerprint = fingerprint_of(labels)
         for other in firing:
             if other.name == NAMES[alarm.kind] and other.fingerprint != fingerprint:
                 resolve(self.scope, writer, other, "another version answers", self._channels)
@@ -156,8 +156,13 @@ def channels_of(monitor: Monitor) -> list[str]:
     return list(dict.fromkeys(action.channel for action in monitor.on_alarm if isinstance(action, Notify)))
 
 
-def resolve(scope: Scope, writer: Writer, alert: Alert, why: str, channels: Sequence[str]) -> None:
-    """End an alert, and tell so."""
+def fingerprint_of(labels: Mapping[str, str]) -> str:
+    """What makes two alerts the same: the digest of their labels."""
+    return digest_text(*(text for item in sorted(labels.items()) for text in item))
+
+
+def resolve(scope: Scope, writer: Writer, alert: Alert, why: str, channels: Sequence[str]) -> Alert:
+    """End an alert, and tell so; returns it as it is now."""
     ended = structs.replace(
         alert, state="resolved", resolved_at=scope.now(), evidence={**alert.evidence, "resolved": why}
     )
@@ -166,6 +171,7 @@ def resolve(scope: Scope, writer: Writer, alert: Alert, why: str, channels: Sequ
                       body={"name": alert.name, "labels": alert.labels, "reason": why}))  # fmt: skip
     for channel in channels:
         writer.add(notification(scope, ended, channel, "resolved", f"resolved: {why}"))
+    return ended
 
 
 def _evidence(alarm: Alarm, rule: RuleState) -> dict[str, Any]:

@@ -36,6 +36,12 @@ def notification(scope: Scope, alert: Alert, channel: str, reason: str, text: st
     )  # fmt: skip
 
 
+def _what(alert: Alert) -> str:
+    """What an alert is about."""
+    service = alert.labels.get("service")
+    return f"monitors/{alert.labels['monitor']}" if service is None else f"feature-services/{service}"
+
+
 def _event(scope: Scope, alert: Alert, identity: str, reason: str, text: str) -> dict[str, Any]:
     data = {
         "reason": reason, "text": text, "alert": alert.name, "state": alert.state, "severity": alert.severity,
@@ -44,7 +50,7 @@ def _event(scope: Scope, alert: Alert, identity: str, reason: str, text: str) ->
     return {
         "specversion": "1.0",
         "id": identity,
-        "source": f"/projects/{scope.project}/monitors/{alert.labels['monitor']}",
+        "source": f"/projects/{scope.project}/{_what(alert)}",
         "type": TYPES[reason],
         "subject": f"alert/{alert.id}",
         "time": format_time(scope.now()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from tidemill.alerting.alarms import AlarmHandler
+from tidemill.alerting.defects import DefectAlerts
 from tidemill.alerting.outbox import Outbox
 from tidemill.alerting.outcomes import FollowUp
 from tidemill.alerting.retrains import Retrains
@@ -24,17 +25,19 @@ class Alerting:
         metadata: Where alerts, notifications and decisions are kept.
         starter: Starts pipelines.
         channels: URLs of the notification channels by name.
+        on_defects: The channels that are told when served features are found to be wrong; all of them when absent.
         write: Writes the lines of console channels; the standard error stream when absent.
     """
 
     def __init__(
         self, scope: Scope, *, metadata: MetadataStore, starter: PipelineStarter, channels: Mapping[str, str],
-        write: Callable[[str], None] | None = None,
+        on_defects: Sequence[str] = (), write: Callable[[str], None] | None = None,
     ) -> None:  # fmt: skip
         self._scope = scope
         self._metadata = metadata
         self._starter = starter
         self._outbox = Outbox(scope, metadata, channels, write)
+        self._on_defects = on_defects or tuple(channels)
 
     def handle(self, monitor: Monitor, reports: Sequence[WindowReport] = (), *, wait: bool = False) -> list[Decision]:
         """Act on the alarms of windows, each once.
@@ -55,6 +58,14 @@ class Alerting:
         decisions = handler.handle(reports, retrains)
         decisions += retrains.reconsider()
         return retrains.start(decisions, wait=wait)
+
+    def handle_verifications(self) -> list[Alert]:
+        """Act on what verifications of served features found, each once; see `DefectAlerts`.
+
+        Returns:
+            The alerts that fire after those that were taken in now.
+        """
+        return DefectAlerts(self._scope, self._metadata, self._on_defects).handle()
 
     def follow_up(self) -> list[Decision]:
         """Take in how started retrains ended; returns the promotions and refusals found.

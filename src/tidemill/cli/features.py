@@ -114,7 +114,23 @@ def _show_verification(found: Verification) -> None:
         for check in found.features for one in check.examples
     ]  # fmt: skip
     if examples:
+        print()
         emit_rows(examples, title="Differences", empty="", as_json=False)
+    if found.features:
+        print(f"\n{_in_words(found)}")
+
+
+def _in_words(found: Verification) -> str:
+    wrong = ", ".join(one.feature for one in found.features if one.defects)
+    if found.defects:
+        return f"{_counted(found.defects, 'defect')}, in {wrong}."
+    return "No defect." + (
+        f" {_counted(found.late, 'value')} served before late rows had arrived." if found.late else ""
+    )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _pair(text: str) -> tuple[str, Any]:

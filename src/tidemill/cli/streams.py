@@ -15,7 +15,9 @@ import typer
 from tidemill.cli.examples import examples
 from tidemill.cli.opening import AsJson, Project, existing, opened
 from tidemill.cli.output import emit_rows, when
+from tidemill.core.errors import InvalidArgument
 from tidemill.core.times import parse_duration, to_micros
+from tidemill.streaming.supervisor import LIFELINE, Supervisor
 
 if TYPE_CHECKING:
     from tidemill.platform import Platform
@@ -25,6 +27,7 @@ _STREAM = examples(
     "tidemill features stream",
     "tidemill features stream landings --port 7880 --limit 5000",
     "tidemill features stream landings --drain",
+    "tidemill features stream landings --workers 4",
 )
 
 
@@ -43,6 +46,9 @@ def stream(
     port: Annotated[
         int | None, typer.Option(help="Answer /health and /metrics here, on loopback.", min=0, max=65535)
     ] = None,
+    workers: Annotated[
+        int, typer.Option(help="Processes that divide the partitions; each answers at a port of its own.", min=1)
+    ] = 1,
     drain: Annotated[bool, typer.Option("--drain", help="End when everything there is has been read.")] = False,
     supervised: Annotated[
         bool, typer.Option("--supervised/--alone", help="Restart after a crash; alone where something else does.")
@@ -52,10 +58,11 @@ def stream(
     """Read events of brokers, each once, until stopped."""
     existing(project)
     if supervised:
-        raise typer.Exit(_supervise())
+        raise typer.Exit(_supervise(workers, port))
+    if workers > 1 and LIFELINE not in os.environ:
+        raise InvalidArgument("--workers and --alone do not go together", hint="Start the command several times")
     from tidemill.streaming.options import Options
     from tidemill.streaming.service import StreamService, sources_to_stream
-    from tidemill.streaming.supervisor import LIFELINE
 
     options = Options(limit=limit, linger=_seconds(linger), patience=_seconds(patience), drain=drain)
     with opened(project) as platform:
@@ -66,14 +73,14 @@ def stream(
         if lifeline is not None:
             threading.Thread(target=_watch, args=[int(lifeline), service], daemon=True).start()
         with _answering(platform, service, port):
-            _run(platform, service)
+            # The lines of several would be written over each other.
+            _run(platform, service, on_one_line=workers == 1 and sys.stderr.isatty())
 
 
-def _supervise() -> int:
-    from tidemill.streaming.supervisor import Supervisor
-
+def _supervise(workers: int, port: int | None) -> int:
     # The same words again: what they mean is decided by the process that does the work.
-    return Supervisor([sys.executable, "-m", "tidemill", *sys.argv[1:], "--alone"]).run()
+    words = [sys.executable, "-m", "tidemill", *sys.argv[1:], "--alone"]
+    return Supervisor(*([*words, *(["--port", str(port + number)] if port else [])] for number in range(workers))).run()
 
 
 def _watch(lifeline: int, service: StreamService) -> None:
@@ -94,12 +101,12 @@ def _answering(platform: Platform, service: StreamService, port: int | None) -> 
         yield
 
 
-def _run(platform: Platform, service: StreamService) -> None:
+def _run(platform: Platform, service: StreamService, *, on_one_line: bool) -> None:
     from tidemill.serving.logs import log_json
     from tidemill.streaming.report import JsonLog, ProgressLine
 
     clock = platform.scope.clock
-    if sys.stderr.isatty():
+    if on_one_line:
         say: ProgressLine | JsonLog = ProgressLine(sys.stderr, clock)
     else:
         say = JsonLog(sys.stderr, clock)

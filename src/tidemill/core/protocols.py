@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -134,8 +134,10 @@ class LoggedVectors:
 class VectorLog(Protocol):
     """The feature vectors that were served."""
 
-    def __call__(self, service: FeatureService, since: int, until: int) -> Sequence[LoggedVectors]:
+    def __call__(self, service: FeatureService, since: int, until: int) -> Iterable[LoggedVectors]:
         """What endpoints that enrich with a service logged of requests received in [since, until), microseconds.
+
+        An endpoint's come in as many parts as it takes for each to fit into memory, at least one.
 
         Raises:
             NotFound: No endpoint does.

@@ -41,6 +41,23 @@ class UpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Pushes of one source that may wait to be moved into its table; more are answered 429."""
 
 
+OFF = "off"
+"""The value of settings that are durations when what they are for is not done."""
+
+
+class VerifySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the daemon of `tidemill up` verifies served features."""
+
+    every: str = "1d"
+    """How often; `off` for never."""
+    sample: float = 0.1
+    """Which share of the keys, always the same ones."""
+    lag: str = "1m"
+    """How long a row may take from being known to being online."""
+    notify: str = ""
+    """The channels told of a defect, divided by commas; all when empty."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything a platform is opened with. Relative paths and URLs are relative to the project folder."""
 
@@ -55,6 +72,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tables: str = "delta:"
     online: str = "lmdb:"
     streams: str = "file:"
+    lateness: str = "7d"
+    """How far back, beyond the longest window, the online store answers; the daemon trims what is older. `off`: nothing."""
     engine: str = "local:"
     """Who runs heavy work: `local:`, `ray:`, `dask:`, `spark:`, with an address for a cluster."""
     clock: str = "system"
@@ -66,6 +85,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Notification channels by name: `console:`, or the URL of a webhook."""
     serve: ServeSettings = ServeSettings()
     up: UpSettings = UpSettings()
+    verify: VerifySettings = VerifySettings()
 
     @property
     def home_path(self) -> Path:
@@ -151,7 +171,7 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for field in msgspec.structs.fields(Settings):
         variable = f"TIDEMILL_{field.name.upper()}"
-        if field.name in ("serve", "up"):
+        if field.name in ("serve", "up", "verify"):
             nested = {
                 inner.name: environ[f"{variable}_{inner.name.upper()}"]
                 for inner in msgspec.structs.fields(field.type)

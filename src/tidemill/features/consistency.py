@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tidemill.core.errors import InvalidArgument
 from tidemill.core.protocols import LoggedVectors
+from tidemill.core.records.verifications import Difference, FeatureCheck
 from tidemill.core.schema import Column
 from tidemill.core.specs.features import FeatureService
 from tidemill.data.times import INSTANT
@@ -45,31 +46,6 @@ _NULLS: dict[str, pl.DataType] = {
 }  # fmt: skip
 
 
-class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """A value that was served and is not the converged one."""
-
-    kind: Literal["late data", "defect"]
-    endpoint: str
-    keys: dict[str, Any]
-    time: int
-    """The moment the features were for, microseconds."""
-    received_at: int
-    online: Any
-    converged: Any
-    known_at: Any
-
-
-class FeatureCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one feature."""
-
-    feature: str
-    rows: int
-    equal: int
-    late: int
-    defects: int
-    examples: tuple[Difference, ...] = ()
-
-
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """Logged vectors of a service, verified. Times in microseconds."""
 
@@ -88,6 +64,11 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     def defects(self) -> int:
         """Values that were neither the converged ones nor those known at the time."""
         return sum(feature.defects for feature in self.features)
+
+    @property
+    def late(self) -> int:
+        """Values that were served before late rows had arrived."""
+        return sum(feature.late for feature in self.features)
 
 
 @dataclass(frozen=True)
@@ -272,6 +253,8 @@ def agree(online: pl.Series, computed: pl.Series, relative: float = 0.0) -> Mask
 def sampled(keys: pl.DataFrame, share: float) -> pl.Series:
     """Which rows belong to a sample of keys: of a key all rows or none, and always the same keys.
 
+    Where few keys are there, a small share may hold none of them: then it is the one that comes first in every sample.
+
     Args:
         keys: The key columns.
         share: Which share of the keys, above 0 up to 1.
@@ -289,9 +272,10 @@ def sampled(keys: pl.DataFrame, share: float) -> pl.Series:
         raise InvalidArgument(f"sample {share} is no share of the keys", expected="above 0, up to 1")
     if share == 1 or not keys.width:
         return pl.Series([True]).new_from_index(0, keys.height)
-    bound = int(share * 2**64)
     parts = encode_keys(keys.get_columns())
-    return pl.Series([int.from_bytes(hashlib.blake2b(part or b"", digest_size=8).digest()) < bound for part in parts])
+    places = [int.from_bytes(hashlib.blake2b(part or b"", digest_size=8).digest()) for part in parts]
+    bound = max(int(share * 2**64), min(places, default=0) + 1)
+    return pl.Series([place < bound for place in places], dtype=pl.Boolean)
 
 
 def merged(checks: Iterable[Sequence[FeatureCheck]]) -> tuple[FeatureCheck, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import polars as pl
 
 from tidemill.core.errors import InvalidArgument, NotReady
 from tidemill.core.protocols import VectorLog
+from tidemill.core.records.verifications import FeatureCheck
 from tidemill.core.schema import Column
 from tidemill.core.scope import Scope
 from tidemill.core.specs.definition import Definitions
@@ -150,6 +152,22 @@ class Features:
         """The views over a source that services use."""
         return [view for view in self._served() if view.source.name == source.name]
 
+    def trim(self, lateness: Duration) -> int:
+        """Forget online what no question from now on reaches; see `Online.trim`. Views that nothing reaches any more stay.
+
+        A view whose newest event is older than the lateness is not fed: it does not grow, and whoever asks it, asks about
+        the past.
+
+        Args:
+            lateness: How far back in time, beyond the longest window, questions still go.
+
+        Returns:
+            How many rows went.
+        """
+        longest = parse_duration(lateness)
+        fed = {one.view for one in self.freshness() if one.lag is not None and one.lag <= longest}
+        return self._online.trim([view for view in self._served() if view.name in fed], lateness=lateness)
+
     def freshness(self) -> list[Freshness]:
         """How far the online store is, for each view that a service uses."""
         return self._online.freshness(self._served())
@@ -194,11 +212,14 @@ class Features:
         consistency = Consistency(
             asked, known.request, known.plan.keys, self._reader.newest, parse_duration(lag), self._reader.unique_ids
         )
-        features = merged(consistency.check(one, sample) for one in logged if one.rows.height)
+        checks, skipped = list[list[FeatureCheck]](), Counter[str]()
+        for part in logged:
+            skipped[part.endpoint] += part.skipped
+            checks += [consistency.check(part, sample)] if part.rows.height else []
+        features = merged(checks)
         return Verification(
-            service=asked.name, since=since, until=end, sample=sample, endpoints=tuple(one.endpoint for one in logged),
-            rows=max((feature.rows for feature in features), default=0), skipped=sum(one.skipped for one in logged),
-            features=features,
+            service=asked.name, since=since, until=end, sample=sample, endpoints=tuple(skipped),
+            rows=max((feature.rows for feature in features), default=0), skipped=skipped.total(), features=features,
         )  # fmt: skip
 
     # -- catalog -----------------------------------------------------------------------------------

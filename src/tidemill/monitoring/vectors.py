@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import polars as pl
 
@@ -12,6 +13,9 @@ from tidemill.core.protocols import REPLACED, LoggedVectors
 from tidemill.core.specs.features import FeatureService
 from tidemill.core.specs.serving import Enrich, Graph
 from tidemill.monitoring.capture import Captures
+
+AT_ONCE = 200_000
+"""About so many rows are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,8 @@ class Vectors:
     graphs: Mapping[str, Graph]
     numbers_of: Callable[[Graph], Collection[int]]
 
-    def __call__(self, service: FeatureService, since: int, until: int) -> Sequence[LoggedVectors]:
-        """What endpoints that enrich with a service logged of requests received in [since, until), microseconds.
+    def __call__(self, service: FeatureService, since: int, until: int) -> Iterable[LoggedVectors]:
+        """What endpoints that enrich with a service logged of requests received in [since, until), microseconds, in parts.
 
         Raises:
             NotFound: No endpoint does.
@@ -40,13 +44,21 @@ class Vectors:
                 f"no graph enriches with feature service {service.name!r}, so none of its vectors are logged",
                 hint=f"Add tm.Graph(...).enrich({service.name}) to the project's files",
             )
-        return [self._logged(graph, since, until) for graph in found]
+        return (part for graph in found for part in self._logged(graph, since, until))
 
-    def _logged(self, graph: Graph, since: int, until: int) -> LoggedVectors:
+    def _logged(self, graph: Graph, since: int, until: int) -> Iterator[LoggedVectors]:
         self.captures.compact(graph.name)
-        rows = self.captures.received(graph.name, since, until)
-        same = rows.filter(pl.col("generation").is_in(list(self.numbers_of(graph))))
-        return LoggedVectors(graph.name, put_back(same), rows.height - same.height)
+        numbers = list(self.numbers_of(graph))
+        for start, end in pairwise(self._bounds(graph.name, since, until)):
+            rows = self.captures.received(graph.name, start, end)
+            same = rows.filter(pl.col("generation").is_in(numbers))
+            yield LoggedVectors(graph.name, put_back(same), rows.height - same.height)
+
+    def _bounds(self, endpoint: str, since: int, until: int) -> list[int]:
+        """Times between which there are about `AT_ONCE` rows each."""
+        within = pl.col("received_at").is_between(since, until, closed="left")
+        received = self.captures.arrivals(endpoint, within)["received_at"].sort()
+        return [since, *sorted({*received.gather_every(AT_ONCE, AT_ONCE)} - {since}), until]
 
 
 def _enriches(graph: Graph, service: FeatureService) -> bool:

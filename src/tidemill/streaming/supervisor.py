@@ -1,4 +1,4 @@
-"""Keeps a process of the service running. It imports nothing heavy: it has to live when the other does not."""
+"""Keeps processes of the service running. It imports nothing heavy: it has to live when the others do not."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from types import FrameType
@@ -34,66 +35,82 @@ LIFELINE = "TIDEMILL_LIFELINE"
 
 
 class Supervisor:
-    """Runs a command; starts it again when it is killed or crashes, with growing pauses.
+    """Runs commands; starts each again when it is killed or crashes, with growing pauses.
 
     Args:
-        command: The command. Its environment has `LIFELINE`.
+        commands: The commands. Their environment has `LIFELINE`.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
-        self._command = list(command)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._stopping = False
-        self._patience_ends = 0.0
-        self._lifeline = os.pipe()
+    def __init__(self, *commands: Sequence[str]) -> None:
+        reading, self._lifeline = os.pipe()
+        self._keepers = [_Keeper(command, reading) for command in commands]
 
     def run(self) -> int:
-        """Keep the command running until it ends by itself or SIGTERM or SIGINT asks to stop.
+        """Keep the commands running until all have ended by themselves or SIGTERM or SIGINT asks to stop.
 
         Returns:
-            The exit code of the last process.
+            The exit code of the last process; of several commands the one that is not 0, if there is one.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._asked_to_stop)
+        threads = [threading.Thread(target=keeper.run, daemon=True) for keeper in self._keepers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()  # signals are handled meanwhile
+        return next((keeper.code for keeper in self._keepers if keeper.code), 0)
+
+    def _asked_to_stop(self, number: int, frame: FrameType | None) -> None:
+        for keeper in self._keepers:
+            keeper.stop()
+
+
+class _Keeper:
+    """Keeps one command running."""
+
+    def __init__(self, command: Sequence[str], lifeline: int) -> None:
+        self._command = list(command)
+        self._lifeline = lifeline
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopping = threading.Event()
+        self._patience_ends = 0.0
+        self.code = 0
+
+    def run(self) -> None:
         pause = FIRST_PAUSE
         began = time.monotonic()
-        while not self._is_over(code := self._run_once()):
+        while not self._is_over(self._run_once()):
             pause = FIRST_PAUSE if time.monotonic() - began > STEADY else pause
-            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            how = f"was killed by signal {-self.code}" if self.code < 0 else f"ended with exit code {self.code}"
             message = f"The process {how}; it is started again in {pause:.1f} s."
             announce(sys.stderr, SystemClock(), message, level="warning")
-            self._sleep(pause)
-            if self._is_over(code):
+            if self._stopping.wait(pause):
                 break
             pause, began = min(2 * pause, LONGEST_PAUSE), time.monotonic()
-        return code
+
+    def stop(self) -> None:
+        """Ask the process to end; the second time without patience."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL if self._stopping.is_set() else signal.SIGTERM)
+        if not self._stopping.is_set():
+            self._patience_ends = time.monotonic() + STOP_WITHIN
+            self._stopping.set()
 
     def _is_over(self, code: int) -> bool:
-        return self._stopping or code in FINAL
+        self.code = code
+        return self._stopping.is_set() or code in FINAL
 
     def _run_once(self) -> int:
-        reading, _ = self._lifeline
         # In a session of its own, so that Ctrl-C reaches it once: by way of this process.
         process = self._process = subprocess.Popen(
-            self._command, env={**os.environ, LIFELINE: str(reading)}, stdin=subprocess.DEVNULL,
-            start_new_session=True, pass_fds=[reading],
+            self._command, env={**os.environ, LIFELINE: str(self._lifeline)}, stdin=subprocess.DEVNULL,
+            start_new_session=True, pass_fds=[self._lifeline],
         )  # fmt: skip
-        if self._stopping:  # asked to while it was started
+        if self._stopping.is_set():  # asked to while it was started
             process.send_signal(signal.SIGTERM)
         while True:
             try:
                 return process.wait(0.5)
             except subprocess.TimeoutExpired:
-                if self._stopping and time.monotonic() > self._patience_ends:
+                if self._stopping.is_set() and time.monotonic() > self._patience_ends:
                     process.kill()
-
-    def _asked_to_stop(self, number: int, frame: FrameType | None) -> None:
-        if self._process is not None:  # asked twice: no more patience
-            self._process.send_signal(signal.SIGKILL if self._stopping else signal.SIGTERM)
-        if not self._stopping:
-            self._stopping, self._patience_ends = True, time.monotonic() + STOP_WITHIN
-
-    def _sleep(self, seconds: float) -> None:
-        ends = time.monotonic() + seconds
-        while not self._stopping and (left := ends - time.monotonic()) > 0:
-            time.sleep(min(left, 0.1))

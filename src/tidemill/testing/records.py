@@ -10,6 +10,8 @@ import msgspec
 
 from tidemill.core.records.record import Record
 
+R = typing.TypeVar("R", bound=msgspec.Struct)
+
 JSON = {
     "text": 'Ünïcødé 🌊 "quoted" \\ % _ \'',
     "zero": 0,
@@ -44,7 +46,7 @@ def key_of(record: Record) -> dict[str, Any]:
     return {name: getattr(record, name) for name in record.KEY}
 
 
-def _record(kind: type[Record], number: int, *, absent: bool) -> Record:
+def _record(kind: type[R], number: int, *, absent: bool) -> R:
     values = {
         field.name: _value(field.type, field.name, number, absent=absent) for field in msgspec.structs.fields(kind)
     }
@@ -60,5 +62,16 @@ def _value(annotation: Any, name: str, number: int, *, absent: bool) -> Any:
     simple: dict[Any, Any] = {str: f"{name}-{number}", int: number, float: number / 3, bool: number % 2 == 0}
     if options[0] in simple:
         return simple[options[0]]
-    # Whatever else a record holds is a JSON object or a list of them.
-    return [JSON, {}] if typing.get_origin(options[0]) is list else JSON
+    return _nested(options[0], name, number, absent=absent)
+
+
+def _nested(annotation: Any, name: str, number: int, *, absent: bool) -> Any:
+    """What is kept as JSON: one of some words, structs and several of them, a JSON object or a list of them."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return arguments[0]
+    if origin is tuple:
+        return () if absent else (_value(arguments[0], name, number, absent=absent),)
+    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        return _record(annotation, number, absent=absent)
+    return [JSON, {}] if origin is list else JSON

@@ -12,6 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, inspect, text
 
 from tidemill.core.errors import FormatTooNew, InvalidData
+from tidemill.core.records.verifications import ServiceVerification
 from tidemill.stores.metadata.format import FORMAT
 from tidemill.stores.metadata.migrations.upgrade import configuration
 from tidemill.stores.metadata.open import open_metadata
@@ -64,6 +65,21 @@ def test_the_format_is_the_number_of_the_newest_migration() -> None:
     scripts = ScriptDirectory.from_config(configuration())
     revisions = [script.revision for script in scripts.walk_revisions()][::-1]
     assert revisions == [f"{number:04d}" for number in range(1, FORMAT + 1)]
+
+
+def test_a_home_of_the_first_format_is_upgraded(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'metadata.db'}")
+    open_metadata("sqlite:", tmp_path).close()
+    with engine.begin() as connection:  # back to what it was
+        connection.execute(text("DROP TABLE verifications"))
+        connection.execute(text("INSERT INTO counters VALUES ('kept', 7)"))
+    set_format(engine, "0001")
+    store = open_metadata("sqlite:", tmp_path)
+    with store.write() as writer:
+        assert writer.find(ServiceVerification) == []
+        assert writer.next("kept") == 7
+    store.close()
+    engine.dispose()
 
 
 def test_a_newer_home_is_refused_and_both_formats_are_named(database: tuple[str, Engine], tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from tidemill.core.errors import InvalidArgument
+from tidemill.core.records.verifications import ServiceVerification
 from tidemill.core.times import parse_moment, to_micros
 from tidemill.features.catalog import ServiceInfo, ViewInfo
 from tidemill.features.consistency import Verification
@@ -86,4 +87,13 @@ def service(platform: NamedDependency[Platform], name: FromPath[str]) -> Detail:
     return platform.inventory.show(name, "feature_service")
 
 
-HANDLERS: list[Any] = [catalog, vectors, verification, plan, search, view, service]
+@get("/feature-services/{name:str}/verifications", sync_to_thread=True, summary="What verifications of a service found")
+def verifications(
+    platform: NamedDependency[Platform], name: FromPath[str], limit: FromQuery[int] = 30
+) -> list[ServiceVerification]:
+    """Those the daemon made of what endpoints served, newest first, with what became of each feature."""
+    platform.definitions.get("feature_service", name)
+    return platform.verifications.past(name, limit)
+
+
+HANDLERS: list[Any] = [catalog, vectors, verification, plan, search, view, service, verifications]

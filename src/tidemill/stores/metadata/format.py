@@ -8,7 +8,7 @@ from sqlalchemy import Connection, inspect, text
 
 from tidemill.core.errors import FormatTooNew, InvalidData
 
-FORMAT = 1
+FORMAT = 2
 """What this program reads and writes. A change of any store's layout adds a migration, and so raises it."""
 
 

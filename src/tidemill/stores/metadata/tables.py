@@ -23,10 +23,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.mysql import LONGTEXT
 from sqlalchemy.types import TypeEngine
 
-from tidemill.core.records import alerting, data, events, models, monitoring, runs, serving
+from tidemill.core.records import alerting, data, events, models, monitoring, runs, serving, verifications
 from tidemill.core.records.record import Record
 
-_MODULES = (alerting, data, events, models, monitoring, runs, serving)
+_MODULES = (alerting, data, events, models, monitoring, runs, serving, verifications)
 
 KEY_LENGTH = 191
 """Characters of a text in a key: what fits MariaDB's index of four utf8mb4 columns."""

@@ -12,6 +12,7 @@ from tidemill.core.records.runs import Run
 from tidemill.core.records.serving import Endpoint, Generation
 from tidemill.stores.metadata.protocol import Reader
 from tidemill.ui.formats import count_of, short_id
+from tidemill.ui.views.happenings import page_of
 
 RECENT = 7 * 86_400_000_000
 """A failed run or a refused promotion older than a week is history, not news; in microseconds."""
@@ -61,11 +62,10 @@ def _nothing_applied(reader: Reader, project: str) -> Iterator[Attention]:
 def _firing(reader: Reader, project: str) -> Iterator[Attention]:
     where = {"project": project, "state": "firing"}
     for alert in reader.find(Alert, where, order=["-created_at"], limit=MOST):
-        monitor = alert.labels.get("monitor")
         yield Attention(
             state="broken" if alert.severity == "critical" else "attention", word="firing",
             text=f"{alert.name}: {alert.summary}", at=alert.created_at,
-            href=f"/monitoring/{monitor}" if monitor else None,
+            href=page_of(alert.labels),
         )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from tidemill.core.records.verifications import ServiceVerification
 from tidemill.features.inventory import Detail, Entry
 from tidemill.features.statistics import FeatureStatistics
 from tidemill.platform import Platform
@@ -13,6 +14,9 @@ from tidemill.ui.charts.graph import Box, Graph
 ADDRESSES = {"feature_view": "/features/views/{}", "feature_service": "/features/services/{}", "graph": "/endpoints/{}",
              "endpoint": "/endpoints/{}", "monitor": "/monitoring/{}"}  # fmt: skip
 """Kind -> the address of its page."""
+
+MOST_VERIFICATIONS = 14
+"""As many as are shown."""
 
 
 class FeatureRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +62,11 @@ class Consumer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FeaturePage(msgspec.Struct, frozen=True, kw_only=True):
-    """One view or service."""
+    """One view or service.
+
+    Attributes:
+        verifications: Of a service: what was found when vectors that were served were computed again, newest first.
+    """
 
     project: str
     now: int
@@ -67,6 +75,7 @@ class FeaturePage(msgspec.Struct, frozen=True, kw_only=True):
     columns: list[FeatureColumn]
     consumers: list[Consumer]
     lineage: Graph
+    verifications: list[ServiceVerification]
 
 
 def features(platform: Platform, q: str = "", tag: str = "") -> FeaturesPage:
@@ -93,6 +102,7 @@ def feature(platform: Platform, kind: str, name: str) -> FeaturePage:
         columns=[FeatureColumn(name=one.name, type=one.type, statistics=seen.get(one.name)) for one in detail.columns],
         consumers=[_consumer(uri) for uri in detail.consumers],
         lineage=drawn(platform.inventory.lineage(kind, name)),
+        verifications=platform.verifications.past(name, MOST_VERIFICATIONS) if kind == "feature_service" else [],
     )  # fmt: skip
 
 

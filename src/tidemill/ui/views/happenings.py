@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import groupby
+from typing import Any
 
 import msgspec
 from msgspec import structs
@@ -89,6 +90,13 @@ def link_to(subject: str, run_id: str | None = None) -> str | None:
     return None if page is None else f"{page}/{name.partition('/')[0]}"
 
 
+def page_of(labels: Mapping[str, Any]) -> str | None:
+    """The page of what an alert with such labels is about; null when there is none."""
+    if "service" in labels:
+        return f"/features/services/{labels['service']}"
+    return f"/monitoring/{labels['monitor']}" if "monitor" in labels else None
+
+
 def _of_move(move: AliasMove) -> Happening:
     before = "nothing" if move.before is None else f"v{move.before}"
     after = "nothing" if move.after is None else f"v{move.after}"
@@ -130,11 +138,10 @@ def _generation(event: Event) -> Happening:
 def _alert(event: Event) -> Happening:
     state = event.kind.partition(".")[2]
     body = event.body
-    monitor = body.get("monitor") or (body.get("labels") or {}).get("monitor")
     return Happening(
         at=event.created_at, word=state, state="attention" if state == "firing" else "good",
         subject=str(body.get("name") or event.subject), text=str(body.get("summary") or body.get("reason") or ""),
-        href=f"/monitoring/{monitor}" if monitor else None,
+        href=page_of(body.get("labels") or body),
     )  # fmt: skip
 
 

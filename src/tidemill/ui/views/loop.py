@@ -17,6 +17,9 @@ from tidemill.core.records.serving import Generation
 from tidemill.stores.metadata.protocol import Reader
 from tidemill.ui.formats import count_of
 
+DEFECT = "FeatureDefect"
+"""The alert that is about features, not about a monitor."""
+
 IDLE, GOOD, ATTENTION, BROKEN = "idle", "good", "attention", "broken"
 
 
@@ -80,10 +83,12 @@ def _sources(reader: Reader, project: str, count: int) -> Station:
 def _features(reader: Reader, project: str, views: int, services: int) -> Station:
     where = {"project": project, "kind": ["feature_view", "on_demand", "feature_service"], "current": True}
     newest = reader.find(DefinitionVersion, where, order=["-created_at"], limit=1)
+    wrong = reader.count(Alert, {"project": project, "state": "firing", "name": DEFECT})
     return Station(
         name="Features", count=views, noun="view", detail=count_of(services, "service"),
-        at=newest[0].created_at if newest else None, state=GOOD if views else IDLE,
-        word="defined" if views else "empty", hint=None if views else "tidemill apply",
+        at=newest[0].created_at if newest else None, state=BROKEN if wrong else (GOOD if views else IDLE),
+        word="defects" if wrong else ("defined" if views else "empty"), href="/features",
+        hint=None if views else "tidemill apply",
     )  # fmt: skip
 
 
@@ -126,7 +131,7 @@ def _endpoints(reader: Reader, project: str, count: int) -> Station:
 
 def _monitors(reader: Reader, project: str, count: int) -> Station:
     windows = reader.count(MonitorWindow, {"project": project})
-    firing = reader.count(Alert, {"project": project, "state": "firing"})
+    firing = reader.count(Alert, {"project": project, "state": "firing", "name": ("!=", DEFECT)})
     return Station(
         name="Monitors", count=count, noun="monitor", detail=count_of(windows, "window"),
         at=_latest(reader, MonitorWindow, project, "end_at"),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects.mysql import LONGTEXT
+
+from tidemill.stores.metadata.migrations.columns import boolean, integer, key, number, text
 
 revision = "0001"
 down_revision = None
@@ -37,30 +36,6 @@ def upgrade() -> None:
     _positions()
     _runs()
     _step_results()
-
-
-def key(name: str, *, nullable: bool = False) -> sa.Column[Any]:
-    kind = sa.String(191).with_variant(sa.String(191, collation="C"), "postgresql")
-    return sa.Column(
-        name, kind.with_variant(sa.String(191, collation="utf8mb4_nopad_bin"), "mariadb"), nullable=nullable
-    )
-
-
-def text(name: str, *, nullable: bool = False) -> sa.Column[Any]:
-    kind = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
-    return sa.Column(name, kind.with_variant(LONGTEXT(collation="utf8mb4_nopad_bin"), "mariadb"), nullable=nullable)
-
-
-def integer(name: str, *, nullable: bool = False) -> sa.Column[Any]:
-    return sa.Column(name, sa.BigInteger(), nullable=nullable, autoincrement=False)
-
-
-def number(name: str, *, nullable: bool = False) -> sa.Column[Any]:
-    return sa.Column(name, sa.Double(), nullable=nullable)
-
-
-def boolean(name: str, *, nullable: bool = False) -> sa.Column[Any]:
-    return sa.Column(name, sa.Boolean(), nullable=nullable)
 
 
 def _counters() -> None:
