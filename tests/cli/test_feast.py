@@ -36,11 +36,7 @@ def fake(folder: Path, operations: str) -> Path:
     package = folder / "fake" / "feast"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(FAKE)
-    (package / "repo_config.py").write_text(
-        "from types import SimpleNamespace as N\n"
-        "def load_repo_config(folder, settings):\n"
-        "    return N(project='rides', offline_store=N(type='file'), online_store=N(type='sqlite'))\n"
-    )
+    (package.parent / "yaml.py").write_text("def safe_load(text):\n    return {'project': text.split()[-1]}\n")
     (package / "repo_operations.py").write_text(operations)
     return package.parent
 
@@ -110,6 +106,17 @@ def test_definitions_that_fail_are_told_and_nothing_is_written(repository):
     assert ended.returncode == 11
     assert "Error: Feast cannot read repo: ValueError: no such topic. Run `feast plan` there" in ended.stderr
     assert not (repository / "features.py").exists()
+
+
+def test_the_line_that_names_the_error_is_told(repository):
+    """Some errors end with a drawing of the place."""
+    text = "def parse_repo(folder):\n    raise KeyError('no topic') from ValueError('x: y')\n    "
+    drawn = "import sys\ndef parse_repo(folder):\n    sys.exit('scan.ScanError: in line 1\\n  topic\\n    ^')\n"
+    for number, operations in enumerate((text, drawn)):
+        (repository / str(number)).mkdir()
+        ended = tidemill(repository, "repo", path=fake(repository / str(number), operations))
+        assert ("KeyError: 'no topic'", "scan.ScanError: in line 1")[number] in ended.stderr
+        assert ended.returncode == 11
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,8 @@ Written by `tidemill feast import`. A comment that begins with "Not converted" s
 
 '''
 _ELSEWHERE = {
-    "LabelView": "Define a tm.Source of the labels and a tm.Label over it",
-    "Permission": "Run one Tidemill project for each group of people",
+    "LabelView": ("label view", "Define a tm.Source of the labels and a tm.Label over it"),
+    "Permission": ("permission", "Run one Tidemill project for each group of people"),
 }
 
 
@@ -60,8 +60,8 @@ def convert(repository: Repository, folder: Path, target: Path) -> Conversion:
     services = Services(repository, views.parts, names=names, progress=progress)
     service_blocks = services.convert()
     for other in repository.others:
-        progress.failed(other.kind, other.name, "there is nothing like it",
-                        _ELSEWHERE.get(other.kind, "See docs/how-to/feast.md"))  # fmt: skip
+        kind, next_step = _ELSEWHERE.get(other.kind, (other.kind, "See docs/how-to/feast.md"))
+        progress.failed(kind, other.name, "there is nothing like it", next_step)
     if not repository.services:
         progress.note(
             "No feature service is defined. Views are looked up through one: list some in tm.FeatureService([...])."

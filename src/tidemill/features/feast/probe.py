@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import json
+import os
 import sys
 import textwrap
 import warnings
@@ -28,17 +29,19 @@ def main(result: str, settings: str) -> None:
 def tell(folder: Path, settings: Path) -> dict[str, Any]:
     """The repository as plain data; see `tidemill.features.feast.repository`."""
     import feast
-    from feast.repo_config import load_repo_config
+    import yaml  # comes with Feast
     from feast.repo_operations import parse_repo
 
-    config, contents = load_repo_config(folder, settings), parse_repo(folder)
+    # As text: Feast would load the stores it names, and their drivers need not be installed here.
+    config = yaml.safe_load(os.path.expandvars(settings.read_text(encoding="utf-8"))) or {}
+    contents = parse_repo(folder)
     views = [*contents.feature_views, *contents.stream_feature_views]
     keys = {entity.name: entity.join_key for entity in contents.entities}
     return {
         "feast": feast.__version__,
-        "project": config.project,
-        "offline": _offline(config.offline_store),
-        "online": str(getattr(config.online_store, "type", "") or ""),
+        "project": str(config.get("project", "")),
+        "offline": _store(config.get("offline_store")),
+        "online": _store(config.get("online_store")).get("type", ""),
         "entities": [_entity(one) for one in contents.entities if not one.name.startswith("__dummy")],
         "sources": [_source(one) for one in _unique(contents.data_sources)],
         "views": [_view(one, keys) for one in views],
@@ -55,9 +58,11 @@ def _unique(sources: list[Any]) -> list[Any]:
     return list({source.name: source for source in sources}.values())
 
 
-def _offline(store: Any) -> dict[str, str]:
+def _store(store: Any) -> dict[str, str]:
+    """Type and place of a store, never its password."""
+    given = store if isinstance(store, dict) else {"type": store}
     names = ("type", "host", "port", "database", "db_schema", "user")
-    return {name: str(getattr(store, name)) for name in names if getattr(store, name, None) not in (None, "")}
+    return {name: str(given[name]) for name in names if given.get(name) not in (None, "")}
 
 
 def _described(thing: Any) -> dict[str, Any]:
@@ -79,7 +84,7 @@ def _field(field: Any) -> dict[str, Any]:
 
 
 def _source(source: Any) -> dict[str, Any]:
-    batch = getattr(source, "batch_source", None)
+    batch, columns = getattr(source, "batch_source", None), getattr(source, "schema", None)
     return {
         **_described(source),
         "kind": type(source).__name__,
@@ -88,7 +93,8 @@ def _source(source: Any) -> dict[str, Any]:
         "mapping": dict(source.field_mapping),
         "batch": None if batch is None else batch.name,
         "options": _options(source),
-        "columns": [_field(one) for one in getattr(source, "schema", None) or []],
+        # What a warehouse calls a schema is a text.
+        "columns": [_field(one) for one in columns] if isinstance(columns, list) else [],
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,8 @@ from tidemill.features.feast.repository import Repository
 
 SETTINGS = "feature_store.yaml"
 _NO_FEAST = "import importlib.util, sys; sys.exit(importlib.util.find_spec('feast') is None)"
+
+_NAMED = re.compile(r"[\w.]+(Error|Exception|Exit|Interrupt)?: ")
 
 
 def read_repository(folder: Path, *, python: str | None = None) -> Repository:
@@ -43,7 +46,7 @@ def read_repository(folder: Path, *, python: str | None = None) -> Repository:
         probe = resources.files("tidemill.features.feast").joinpath("probe.py").read_text(encoding="utf-8")
         ended = _run([interpreter, "-", str(result), SETTINGS], probe, root)
         if ended.returncode or not result.is_file():
-            raise UserCodeError(f"Feast cannot read {folder}: {_last_line(ended.stderr)}",
+            raise UserCodeError(f"Feast cannot read {folder}: {_reason(ended.stderr)}",
                                 hint="Run `feast plan` there, with the same Python; it says more")  # fmt: skip
         return decode(result.read_bytes())
 
@@ -77,6 +80,8 @@ def _run(command: Sequence[str], text: str, folder: Path) -> subprocess.Complete
         raise NotFound(f"{command[0]} cannot be run: {error.strerror}", expected="a Python after --python") from None
 
 
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
+def _reason(text: str) -> str:
+    """The line of a traceback that names the error; what follows may be a drawing of the place."""
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    named = [line for line in lines if _NAMED.match(line)]
+    return [*lines, *named][-1] if lines else "it said nothing"

@@ -154,7 +154,8 @@ class Sources:
             return Place(reason="feature_store.yaml does not say where its PostgreSQL is",
                          next_step="Give tm.Source {name!r} a URL such as postgresql://anna@db/shop?table=orders")  # fmt: skip
         table, query = source.options.get("table"), source.options.get("query")
-        server = f"postgresql://{quote(at.get('user', ''))}@{at.get('host')}:{at.get('port')}/{at.get('database')}"
+        place = f"{at.get('host', '')}:{at.get('port', '5432')}/{at.get('database', '')}"
+        server = f"postgresql://{quote(at.get('user', ''))}@{place}"
         named = f"?table={at.get('db_schema', 'public')}.{table}" if table and "." not in table else f"?table={table}"
         self._progress.note(f"The password of PostgreSQL is read from the environment variable {PASSWORD}; "
                             "the driver comes with pip install 'tidemill[postgres]'.")  # fmt: skip

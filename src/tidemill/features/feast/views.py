@@ -31,6 +31,10 @@ _FUNCTIONS = {
     "count_distinct": "unique_count", "std": "stddev", "stddev": "stddev", "var": "variance", "variance": "variance",
 }  # fmt: skip
 
+_INSIDE = (
+    "List its inputs as features (a tm.on_demand can select those of the request), and compute it inside the model, as the"
+    " first step of its pipeline: training and serving then share it"
+)
 _COMPARISON = re.compile(r" ([<>]=?|[=!]=) ")
 
 
@@ -156,8 +160,7 @@ class Views:
         except Untranslatable as error:
             next_step = "Write it in Polars: a tm.on_demand of the request, or a transform of the view it reads"
             if view.uses and view.request:
-                next_step = ("Do it after the features are there: tm.Graph(...).enrich(service).transform(function), and "
-                             "the same function on the training set")  # fmt: skip
+                next_step = _INSIDE
             self._progress.failed(ON_DEMAND, view.name, str(error), next_step)
             return _left_out(view.name, str(error), next_step, "" if view.code is None else view.code.text)
 
