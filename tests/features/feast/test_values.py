@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,20 +93,29 @@ def test_what_feast_leaves_out_online_is_there(platform: Platform):
     assert weights == {1: 4.75 * 12, 2: 3.5 * 4, 3: 4.0 * 2, 4: None, 9: None}
 
 
+def test_what_the_command_line_sends_is_read_as_the_requests_declare_it(platform: Platform):
+    """Before any request was pushed: the types are those of Feast's entity and request source."""
+    row = {"driver_id": "1", "km": "12", "minutes": "20"}
+    found = platform.features.vector("driver_activity", row)
+    assert (found["driver_hourly_stats__trips"], found["speed"], found["is_long"]) == (9, 36.0, False)
+
+
 # -- made anew ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def feast_python(tmp_path_factory) -> Path:
+def feast_python(tmp_path_factory) -> Iterator[Path]:
     """A Python with Feast: that of TIDEMILL_FEAST_PYTHON, or one made here."""
     given = os.environ.get("TIDEMILL_FEAST_PYTHON")
     if given:
-        return Path(given)
+        yield Path(given)
+        return
     folder = tmp_path_factory.mktemp("feast") / "venv"
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     python = folder / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "-qq", f"feast=={FEAST}"], check=True)
-    return python
+    yield python
+    shutil.rmtree(folder)  # half a gigabyte
 
 
 @pytest.mark.slow
