@@ -113,11 +113,15 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+ELSEWHERE = "features/feast/probe.py"
+"""Handed as text to a Python that has Feast; Tidemill never imports it."""
+
+
 def imported() -> dict[str, set[str]]:
     """Third-party distributions imported anywhere in the package, with the files that do."""
     providers = packages_distributions()
     found: dict[str, set[str]] = {}
-    for path in PACKAGE.rglob("*.py"):
+    for path in set(PACKAGE.rglob("*.py")) - {PACKAGE / ELSEWHERE}:
         for module in imported_modules(path) - sys.stdlib_module_names - {"tidemill"}:
             for name in providers.get(module, [module]):
                 found.setdefault(canonical(name), set()).add(path.relative_to(PACKAGE).as_posix())

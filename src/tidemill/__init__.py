@@ -9,6 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tidemill.client.clients import AsyncClient as AsyncClient
+    from tidemill.client.clients import Client as Client
     from tidemill.core.errors import TidemillError as TidemillError
     from tidemill.core.specs.aggregates import approx_quantile as approx_quantile
     from tidemill.core.specs.aggregates import approx_unique_count as approx_unique_count
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "tidemill.client.clients": ["AsyncClient", "Client"],
     "tidemill.core.errors": ["TidemillError"],
     "tidemill.core.specs.aggregates": [
         "approx_quantile", "approx_unique_count", "count", "ewma", "first", "first_k", "last", "last_k", "max", "mean",

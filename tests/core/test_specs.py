@@ -162,6 +162,20 @@ def test_a_check_reads_as_it_was_written(check, label):
     assert check.label == label
 
 
+def test_some_features_of_a_view_are_used():
+    weather = tm.FeatureView(source=FLIGHTS, keys="origin", name="weather")
+    used = weather.on(origin="dest").select("visib", "temp")
+    assert used == weather.select("visib", "temp").on(origin="dest")
+    assert (used.only, dict(used.keys)) == (("visib", "temp"), {"origin": "dest"})
+    all_of_it, some, other = (
+        tm.FeatureService([part]) for part in (weather, weather.select("temp"), weather.select("visib"))
+    )
+    assert len({all_of_it.digest(), some.digest(), other.digest()}) == 3
+    for wrong in ((), ("temp", "temp")):
+        with pytest.raises(InvalidArgument, match="names of features, each once"):
+            weather.select(*wrong)
+
+
 def test_a_view_is_used_under_other_columns_and_names():
     weather = tm.FeatureView(source=FLIGHTS, keys="origin", name="weather")
     used = weather.on(origin="dest").prefix("dest_")

@@ -408,6 +408,6 @@ def test_sources_and_documentation_sum_up(data: Data, tmp_path: Path, clock: Man
     assert (summary.last_arrival, summary.watermark) == (clock.now(), arrival.last_ts)
     known = data.documentation(source)
     assert known["owner"] == "ada"
-    assert {"name": "temp", "type": "Float64", "unit": "°C"} in known["columns"]
+    assert {"name": "temp", "type": "Float64", "unit": "°C", "description": None} in known["columns"]
     assert known["checks"] == ["temp.not_null()"]
     assert arrival.documentation["owner"] == "ada"

@@ -13,6 +13,7 @@ from tidemill.core.specs.definition import Definitions, collect
 from tidemill.core.specs.features import FeatureService, FeatureView, Label, on_demand
 from tidemill.core.specs.sources import Source
 from tidemill.features.catalog import Catalog
+from tidemill.features.statistics import features_of_newest
 
 
 def definitions(**changed: Any) -> Definitions:
@@ -77,6 +78,27 @@ def test_a_spine_is_a_source_with_what_the_service_needs(tables: Tables) -> None
     assert "kind" in str(shown.problem)
     with pytest.raises(InvalidArgument, match=r"no source has the columns.*'speed'.*trips: .*kind"):
         catalog.spine(service)
+
+
+def test_a_spine_that_declares_its_columns_needs_no_rows_yet(tables: Tables) -> None:
+    types = {"place": "string", "goal": "string", "distance": "float64", "kind": "string"}
+    asked, part = (
+        Source("asked_for", time="when", types=types),
+        Source("part", time="when", types={"place": "string"}),
+    )
+    only = {"trips": asked, "minutes": part}
+    catalog = Catalog(definitions(**only), tables.reader)
+    (service,) = catalog.services()
+    assert [(column.name, column.type) for column in service.request] == [
+        ("place", "string"), ("goal", "string"), ("when", "time"), ("distance", "float64"), ("kind", "string")
+    ]  # fmt: skip
+    assert service.problem is None
+    found = definitions(**only).get("feature_service", "speed")
+    assert features_of_newest(found, catalog, tables.reader).width == 0
+    # One that declares too little does not fit, and one that declares nothing cannot be told.
+    without = Catalog(definitions(trips=part, minutes=Source("unknown", time="when")), tables.reader)
+    assert [one.request for one in without.services()] == [()]
+    assert [one.problem for one in without.services()] == [None]
 
 
 def test_definitions_are_checked_against_the_rows(tables: Tables) -> None:

@@ -23,7 +23,8 @@ CODE = """
 import polars as pl
 import tidemill as tm
 
-tolls = tm.Source("tolls", time="at", id="toll")
+tolls = tm.Source("tolls", time="at", id="toll",
+                  documentation={"columns": {"fee": "What was paid", "car": "The plate"}, "units": {"fee": "francs"}})
 
 def paid(rows):
     return rows.select("fee", "lane")
@@ -120,6 +121,9 @@ def test_a_view_is_shown_with_what_its_values_look_like(edited: Edit) -> None:
         total = {one.feature: one for one in cars.statistics}["sums__fee_sum_24h"]
         assert (total.rows, total.missing, total.max) == (3, 2 / 3, 2.0)  # the second toll sees the first
         assert (cars.entry.owner, cars.entry.tags, cars.entry.description) == ("bo", ("road",), "For the price")
+        assert last.meanings == {"last__fee": "What was paid (francs)"}
+        assert cars.meanings == {**last.meanings, "sums__fee_sum_24h": "What was paid (francs)"}
+        assert [one.name for one in platform.inventory.entries("PAID francs")] == ["last", "sums", "cars"]
         with pytest.raises(NotFound, match="Did you mean 'cars'"):
             platform.inventory.show("car")
         with pytest.raises(NotFound, match="no feature service 'last'"):

@@ -76,6 +76,29 @@ def test_online_gives_the_offline_value_of_the_same_moment(features: Features) -
         assert online.equals(offline.select(online.columns))
 
 
+def test_some_features_of_a_view_are_the_same_online_and_offline(features: Features, tables: Tables) -> None:
+    several = [
+        agg.mean("value", over="3h", name="mean"),
+        agg.count("value", over="9h", name="n"),
+        agg.max("value", over=None, name="top"),
+    ]
+    recent = FeatureView(None, source=sensor, keys="place", aggregates=several, name="recent")
+    service = FeatureService([recent.select("top", "mean")], name="some")
+    features.materialize(recent)
+    rows = tables.scan(trips).select("place", "at").collect()
+    offline = features.offline(service, rows, "at").select("recent__top", "recent__mean")
+    online = [
+        features.online(service, row, at)
+        for row, at in zip(rows.drop("at").iter_slices(1), (4 * HOUR, 6 * HOUR), strict=True)
+    ]
+    assert offline.rows() == [(3.0, 2.0), (5.0, 5.0)]
+    assert pl.concat(online).rows() == offline.rows()
+    assert pl.concat(online).columns == offline.columns
+    unknown = FeatureService([recent.select("mode")], name="wrong")
+    with pytest.raises(NotFound, match="mean, n, top"):
+        features.offline(unknown, rows, "at")
+
+
 def test_a_row_has_its_own_time_or_the_clocks(features: Features) -> None:
     features.materialize()
     rows = SPINE.head(2).with_columns(at=pl.Series(["1970-01-01T02:00:00Z", None]))

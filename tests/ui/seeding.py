@@ -44,7 +44,7 @@ import tidemill as tm
 
 flights = tm.Source("flights", None, time="scheduled_at", id="flight_id")
 
-weather = tm.Source("weather", None, time="observed_at")
+weather = tm.Source("weather", None, time="observed_at", documentation={"columns": {"temp": "Air <b>outside</b>"}})
 
 
 @tm.feature_view(source=weather, keys="origin", ttl="3h", target="1h", owner="ada", tags=["weather", "<b>sea</b>"],

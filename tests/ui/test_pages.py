@@ -148,6 +148,7 @@ def test_features_are_found_and_shown(client: TestClient) -> None:
     assert "/features/services/weather_now" in found.links
     assert "What the airport's station saw last." in found.text
     assert "stale" in found.text
+    assert "Air <b>outside</b>" in found.text  # as text: no markup of users' words
     state = client.get("/features/views/airport_weather.json").json()
     assert [(one["name"], one["statistics"]["rows"]) for one in state["columns"]] == [
         ("airport_weather__temp", 3),

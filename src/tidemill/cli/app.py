@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tidemill.cli import alerts, data, demo, features, models, pipelines, project, runs, serving
+from tidemill.cli import alerts, data, demo, feast, features, models, pipelines, project, runs, serving
 from tidemill.cli.failures import INTERRUPTED, say_stopped
 
 app = typer.Typer(
@@ -38,7 +38,7 @@ def tidemill(
     """Carry a machine-learning model through its whole life: ingest, train, deploy, monitor, and round again."""
 
 
-for module in (project, data, features, pipelines, runs, models, serving, alerts, demo):
+for module in (project, data, features, feast, pipelines, runs, models, serving, alerts, demo):
     module.add_to(app)
 
 

@@ -98,7 +98,7 @@ def _show(found: Detail) -> None:
     ]
     emit_rows(known, title=entry.name, empty="", as_json=False)
     seen = {one.feature: one for one in found.statistics}
-    columns = [_column(column.name, column.type, seen.get(column.name)) for column in found.columns]
+    columns = [_column(one.name, one.type, seen.get(one.name), found.meanings.get(one.name)) for one in found.columns]
     emit_rows(columns, title="Features", as_json=False,
               empty=entry.problem or "Its features are known once there are rows. Run: tidemill ingest")  # fmt: skip
     versions = [
@@ -111,13 +111,22 @@ def _show(found: Detail) -> None:
     emit_rows(versions, title="Versions", empty="It was never applied. Run: tidemill apply", as_json=False)
 
 
-def _column(name: str, kind: str, seen: Any) -> dict[str, Any]:
+def _column(name: str, kind: str, seen: Any, meaning: str | None) -> dict[str, Any]:
     row = {"feature": name, "type": kind}
     if seen is None:
-        return {**row, "rows": None, "missing": None, "min": None, "mean": None, "max": None, "top": None}
+        return {
+            **row,
+            "rows": None,
+            "missing": None,
+            "min": None,
+            "mean": None,
+            "max": None,
+            "top": None,
+            "meaning": meaning,
+        }
     top = [f"{value} {share:.0%}" for value, share in seen.top]
     return {**row, "rows": seen.rows, "missing": seen.missing, "min": seen.min, "mean": seen.mean, "max": seen.max,
-            "top": top}  # fmt: skip
+            "top": top, "meaning": meaning}  # fmt: skip
 
 
 def _planned(change: FeatureChange) -> dict[str, Any]:

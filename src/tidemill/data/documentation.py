@@ -11,15 +11,15 @@ from tidemill.core.uris import concealed
 
 
 def describe_source(source: Source, table: pl.Schema | None) -> dict[str, Any]:
-    """A source's documentation as plain JSON: what the user wrote, its columns with type and unit, its rules.
+    """A source's documentation as plain JSON: what the user wrote, its columns with type, unit and description, its rules.
 
     Example:
         >>> describe_source(Source("s", documentation={"owner": "ada"}), None)["owner"]
         'ada'
     """
-    units = source.documentation.get("units", {})
+    units, said = source.documentation.get("units", {}), source.documentation.get("columns", {})
     columns = [
-        {"name": name, "type": str(dtype), "unit": units.get(name)}
+        {"name": name, "type": str(dtype), "unit": units.get(name), "description": said.get(name)}
         for name, dtype in (table or pl.Schema()).items()
         if name not in SYSTEM_COLUMNS
     ]

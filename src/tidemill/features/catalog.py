@@ -13,7 +13,9 @@ from tidemill.core.schema import Column
 from tidemill.core.specs.definition import Definitions
 from tidemill.core.specs.features import FeatureService, FeatureView, Label
 from tidemill.core.specs.sources import SYSTEM_COLUMNS, Source
+from tidemill.data.columns import TYPES
 from tidemill.data.preparation.preparation import check_recipe
+from tidemill.data.times import INSTANT
 from tidemill.features.plan import ServicePlan, as_use, describe_column, plan_service, plan_use
 from tidemill.features.rows import SAMPLE_ROWS, check_row_wise, view_rows
 from tidemill.features.training import SourceReader
@@ -131,7 +133,7 @@ class Catalog:
         if spine is None:
             return None
         plan, time = self.plan(service, spine), str(spine.time)
-        return Resolved(plan, plan.request(self.schema(spine), time), time)
+        return Resolved(plan, plan.request(self._columns(spine) or pl.Schema(), time), time)
 
     def has_rows(self, source: Source) -> bool:
         """Whether anything of a source was ingested."""
@@ -143,11 +145,20 @@ class Catalog:
 
     def plan(self, service: FeatureService, spine: Source) -> ServicePlan:
         """A service resolved for the rows of a source."""
-        own = pl.Schema({name: dtype for name, dtype in self.schema(spine).items() if name not in SYSTEM_COLUMNS})
-        return plan_service(service, self.schema, own, str(spine.time))
+        return plan_service(service, self.schema, self._columns(spine) or pl.Schema(), str(spine.time))
+
+    def _columns(self, spine: Source) -> pl.Schema | None:
+        """The columns of a source's rows, those that it declares before there are any; None when it declares none."""
+        if self.has_rows(spine):
+            return pl.Schema({name: one for name, one in self.schema(spine).items() if name not in SYSTEM_COLUMNS})
+        if not spine.types:
+            return None
+        return pl.Schema({str(spine.time): INSTANT, **{name: TYPES[kind] for name, kind in spine.types.items()}})
 
     def spine(self, service: FeatureService) -> Source | None:
         """A source whose rows a service can be asked for: those that have a label come first, then those with an id.
+
+        A source without rows yet fits if the columns it declares do.
 
         Returns:
             None when that cannot be told yet, because a source of the service or a candidate has no rows.
@@ -159,15 +170,16 @@ class Catalog:
             return None
         reasons: list[str] = []
         candidates = self._candidates()
-        ready = [source for source in candidates if self.has_rows(source)]
-        for source in ready:
+        for source in candidates:
+            if self._columns(source) is None:
+                continue
             try:
                 self.plan(service, source)
             except TidemillError as error:
                 reasons.append(f"{source.name}: {error}")
             else:
                 return source
-        if len(ready) < len(candidates) or not ready:
+        if not candidates or not all(map(self.has_rows, candidates)):
             return None
         raise InvalidArgument(
             f"no source has the columns feature service {service.name!r} needs",

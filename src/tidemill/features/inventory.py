@@ -16,6 +16,7 @@ from tidemill.core.specs.features import FeatureService, FeatureView
 from tidemill.features.catalog import ServiceInfo, ViewInfo
 from tidemill.features.differences import FieldChange, differences
 from tidemill.features.lineage import feature_lineage
+from tidemill.features.meanings import meanings
 from tidemill.features.online import Freshness
 from tidemill.features.service import Features
 from tidemill.features.statistics import FeatureStatistics
@@ -72,6 +73,8 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
     ttl: int | None = None
     """Microseconds; of a view of states."""
     columns: tuple[Column, ...]
+    meanings: dict[str, str] = {}
+    """Feature -> what it is, of those whose column the source's documentation describes."""
     request: tuple[Column, ...] = ()
     """What a caller of a service sends."""
     consumers: tuple[str, ...]
@@ -124,8 +127,8 @@ class Inventory:
         """Views, then services, by name.
 
         Args:
-            text: Only those that have each of these words in their name, description, owner, tags, keys, features or in the
-                names of what they use; upper and lower case are the same.
+            text: Only those that have each of these words in their name, description, owner, tags, keys, features, what the
+                features mean, or the names of what they use; upper and lower case are the same.
             tags: Only those that have all of these tags.
         """
         current = {(one.kind, one.name): one for one in self._applied.current()}
@@ -135,8 +138,13 @@ class Inventory:
         words, wanted = text.casefold().split(), set(tags)
         return [
             entry for found in (views, services) for entry, columns in found
-            if wanted <= set(entry.tags) and _says(entry, columns, words)
+            if wanted <= set(entry.tags) and _says(entry, self._described(entry, columns), words)
         ]  # fmt: skip
+
+    def _described(self, entry: Entry, columns: Iterable[Column]) -> list[str]:
+        """The names of some features, and what is said of them."""
+        names = [column.name for column in columns]
+        return [*names, *meanings(self._definitions.get(entry.kind, entry.name), names).values()]
 
     def _view(
         self, info: ViewInfo, current: dict[tuple[str, str], DefinitionVersion], fresh: dict[str, Freshness]
@@ -174,7 +182,8 @@ class Inventory:
         columns, request = self._columns(entry)
         return Detail(
             entry=entry, ttl=(part.ttl_micros or None) if isinstance(part, FeatureView) else None, columns=columns,
-            request=request, consumers=self._consumers([(entry.kind, name)]), versions=versions_of(past),
+            meanings=meanings(part, [one.name for one in columns]), request=request,
+            consumers=self._consumers([(entry.kind, name)]), versions=versions_of(past),
             statistics=self._statistics(part), code=past[0].source if past else "",
         )  # fmt: skip
 
@@ -252,7 +261,7 @@ def versions_of(past: Sequence[DefinitionVersion]) -> tuple[Version, ...]:
     )  # fmt: skip
 
 
-def _says(entry: Entry, columns: Iterable[Column], words: Iterable[str]) -> bool:
+def _says(entry: Entry, features: Iterable[str], words: Iterable[str]) -> bool:
     said = [entry.name, entry.description or "", entry.owner or "", *entry.tags, *entry.keys, *entry.uses]
-    text = "\n".join([*said, *(column.name for column in columns)]).casefold()
+    text = "\n".join([*said, *features]).casefold()
     return all(word in text for word in words)

@@ -107,7 +107,7 @@ def plan_use(use: ViewUse, rows: ViewRows) -> UsePlan:
 
     Raises:
         InvalidArgument: An aggregate does not fit its column's type, or two features have one name.
-        NotFound: A column to look up is not there.
+        NotFound: A feature it uses is not there.
     """
     types: dict[str, pl.DataType] = {}
     for feature, dtype in _features(use.view, rows):
@@ -119,7 +119,7 @@ def plan_use(use: ViewUse, rows: ViewRows) -> UsePlan:
     wanted = use.only or tuple(types)
     for feature in wanted:
         if feature not in types:
-            raise unknown(f"column to look up in {use.view.name!r}", feature, types)
+            raise unknown(f"feature of {use.view.name!r}", feature, types)
     return UsePlan(use, rows, {feature: use.full_name(feature) for feature in wanted}, types)
 
 

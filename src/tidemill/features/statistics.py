@@ -80,7 +80,7 @@ def features_of_newest(part: FeatureView | FeatureService, catalog: Catalog, rea
     """
     if isinstance(part, FeatureService):
         spine = catalog.spine(part)
-        if spine is None:
+        if spine is None or not catalog.has_rows(spine):
             return pl.DataFrame()
         newest = _newest(reader.newest(spine)).drop(SYSTEM_COLUMNS)
         plan = catalog.plan(part, spine)

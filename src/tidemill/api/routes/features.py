@@ -6,10 +6,12 @@ from typing import Any
 
 import msgspec
 import polars as pl
-from litestar import get, post
+from litestar import Request, Response, get, post
+from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import FromPath, FromQuery
 
+from tidemill.api.bodies import JSON, QueryOperation, as_frame, media_type, read_json, read_rows, some_rows, write_rows
 from tidemill.core.errors import InvalidArgument
 from tidemill.core.records.verifications import ServiceVerification
 from tidemill.core.times import parse_moment, to_micros
@@ -17,6 +19,8 @@ from tidemill.features.catalog import ServiceInfo, ViewInfo
 from tidemill.features.consistency import Verification
 from tidemill.features.inventory import Detail, Entry, FeatureChange
 from tidemill.platform import Platform
+
+EARLIEST, LATEST = to_micros("0001-01-01"), to_micros("9999-12-31T23:59:59")
 
 
 class FeatureQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,15 +43,45 @@ def catalog(platform: NamedDependency[Platform]) -> FeatureCatalog:
     return FeatureCatalog(views=platform.features.views(), services=platform.features.services())
 
 
-@post("/features/{service:str}", sync_to_thread=True, status_code=200, summary="Feature vectors by key")
-def vectors(
-    platform: NamedDependency[Platform], service: FromPath[str], data: JSONBody[FeatureQuery]
-) -> list[dict[str, Any]]:
-    """The features of each row as of one moment, in the order of the rows."""
-    if not data.rows:
-        raise InvalidArgument("rows is empty", expected="at least one row of keys")
-    at = None if data.at is None else to_micros(data.at)
-    return platform.features.online(service, pl.DataFrame(data.rows, infer_schema_length=None), at).to_dicts()
+@post(
+    "/features/{service:str}", status_code=200, summary="Feature vectors by key", operation_class=QueryOperation
+)  # fmt: skip
+async def vectors(
+    request: Request[Any, Any, Any], platform: NamedDependency[Platform], service: FromPath[str],
+    at: FromQuery[str | None] = None,
+) -> Response[Any]:  # fmt: skip
+    """The features of each row as of one moment, in the order of the rows.
+
+    Rows come as JSON, NDJSON or an Arrow IPC stream, by their content type, and go in the form that Accept asks for. `at` is
+    ISO text or microseconds, in the address or beside JSON rows; without it, each row's own time counts, or the clock.
+    """
+    kind, body = request.headers.get("content-type", ""), await request.body()
+    frame = await sync_to_thread(_vectors, platform, service, kind, body, at)
+    return write_rows(request, frame)
+
+
+def _vectors(platform: Platform, service: str, kind: str, body: bytes, at: str | None) -> pl.DataFrame:
+    rows, beside = _asked(kind, body)
+    if at is not None and beside is not None:
+        raise InvalidArgument("at is given in the address and in the body", expected="one of them")
+    return platform.features.online(service, as_frame(rows), _moment(beside if at is None else at))
+
+
+def _asked(kind: str, body: bytes) -> tuple[pl.DataFrame | list[dict[str, Any]], int | str | None]:
+    if media_type(kind) != JSON:
+        return read_rows(kind, body), None
+    query = read_json(body, FeatureQuery, '{"rows": [{"key": value}], "at": "2024-05-01T12:00:00Z"}')
+    return some_rows(query.rows), query.at
+
+
+def _moment(at: int | str | None) -> int | None:
+    """Microseconds, as a number or its digits, or ISO text."""
+    if at is None:
+        return None
+    micros = int(at) if isinstance(at, int) or at.removeprefix("-").isdecimal() else to_micros(at)
+    if not EARLIEST <= micros <= LATEST:
+        raise InvalidArgument(f"at={at} is no time", expected="microseconds since 1970, or ISO text")
+    return micros
 
 
 @get("/features/{service:str}/verification", sync_to_thread=True, summary="Served vectors, computed again")

@@ -131,6 +131,10 @@ class FeatureView(Definition):
         """Use the view with a prefix before its feature names."""
         return ViewUse(self, {key: key for key in self.key_columns}).prefix(text)
 
+    def select(self, *features: str) -> ViewUse:
+        """Use only some features of the view, in this order: `airport_weather.select("temp", "visib")`."""
+        return ViewUse(self, {key: key for key in self.key_columns}).select(*features)
+
     def describe(self) -> dict[str, Any]:
         return {
             "transform": _described(self.transform),
@@ -174,6 +178,14 @@ class ViewUse:
     def prefix(self, text: str) -> ViewUse:
         """See `FeatureView.prefix`."""
         return replace(self, text=text)
+
+    def select(self, *features: str) -> ViewUse:
+        """See `FeatureView.select`."""
+        if not features or len(set(features)) < len(features):
+            raise InvalidArgument(
+                f"select{features!r}", expected='names of features, each once: select("temp", "visib")'
+            )
+        return replace(self, only=features)
 
     def full_name(self, feature: str) -> str:
         """`airport_weather__temp`, with the prefix before it."""

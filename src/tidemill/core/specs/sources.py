@@ -43,7 +43,8 @@ class Source(Definition):
         delay: How long after its event time a row becomes available.
         clean: An ordinary Polars transform, applied before the checks.
         checks: Rules on rows; failing rows go to quarantine.
-        documentation: What it is, `owner`, `origin`, and `units` by column.
+        documentation: What it is, `owner`, `origin`, and by column what it is (`columns`) and its unit (`units`). Features
+            made of a column are shown with its words.
         null_values: Texts of a CSV file that mean "no value".
         types: Types of columns (`boolean`, `int64`, `float64`, `string`, `time`), where the file does not make them
             plain. A row whose value does not fit goes to quarantine.

@@ -46,10 +46,11 @@ class FeaturesPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FeatureColumn(msgspec.Struct, frozen=True, kw_only=True):
-    """A feature with what its values look like, where there are some."""
+    """A feature with what it means, where that is said, and what its values look like, where there are some."""
 
     name: str
     type: str
+    meaning: str | None
     statistics: FeatureStatistics | None
 
 
@@ -99,7 +100,10 @@ def feature(platform: Platform, kind: str, name: str) -> FeaturePage:
     seen = {one.feature: one for one in detail.statistics}
     return FeaturePage(
         project=platform.scope.project, now=platform.scope.now(), row=_row(detail.entry), detail=detail,
-        columns=[FeatureColumn(name=one.name, type=one.type, statistics=seen.get(one.name)) for one in detail.columns],
+        columns=[
+            FeatureColumn(name=one.name, type=one.type, meaning=detail.meanings.get(one.name), statistics=seen.get(one.name))
+            for one in detail.columns
+        ],
         consumers=[_consumer(uri) for uri in detail.consumers],
         lineage=drawn(platform.inventory.lineage(kind, name)),
         verifications=platform.verifications.past(name, MOST_VERIFICATIONS) if kind == "feature_service" else [],

@@ -1,0 +1,1 @@
+"""The SDK over HTTP: what a program asks of a running `tidemill up`."""

@@ -1,0 +1,1 @@
+"""Feast repositories, read in Feast's own environment and written anew as Tidemill definitions."""
