@@ -18,6 +18,7 @@ from tidemill.features.partitioned import UNMATCHED, Ask, partitioned
 from tidemill.features.plan import OnDemandPlan, ServicePlan, UsePlan, plan_service
 from tidemill.features.rows import ViewRows
 from tidemill.features.spine import moments
+from tidemill.features.streamed import is_streamed, streamed
 from tidemill.features.transforms import call, resolved
 
 Read = Callable[[Source], pl.LazyFrame]
@@ -78,7 +79,9 @@ def planned_features(
         rows = parts[0].rows
         table = _in_reach(rows, read(rows.view.source), t)
         by = None if rows.view.is_as_known else seen
-        if engine is None:
+        if is_streamed(rows, by) and (engine is None or engine.in_process):
+            answers, failures = streamed(parts, table, spine, t, known=known_at)
+        elif engine is None:
             answers, failures = _answered(parts, table, spine, t, known_at, by)
         else:
             answers, failures = partitioned(engine, parts, table, spine, t, known=known_at, seen=by)
@@ -153,9 +156,10 @@ def _in_reach(rows: ViewRows, table: pl.LazyFrame, t: Ints) -> pl.LazyFrame:
     if rows.view.source.time is None:
         return table
     low, high = earliest(rows, np.array([t.min()])), int(t.max())
-    event = pl.col("event_ts").cast(pl.Int64)
-    table = table.filter(event <= high)
-    return table if low is None else table.filter(event >= low)
+    # As times, not as their numbers: so Polars leaves out what the statistics of a file show to be out of reach.
+    event, dtype = pl.col("event_ts"), rows.source["event_ts"]
+    table = table.filter(event <= pl.lit(high).cast(dtype))
+    return table if low is None else table.filter(event >= pl.lit(low).cast(dtype))
 
 
 def earliest(rows: ViewRows, t: Ints) -> int | None:

@@ -78,7 +78,7 @@ class Timeline:
     event: Ints
     known: Ints
     _code: Ints
-    _scale: _Scale
+    _scale: Scale
 
     @classmethod
     def build(cls, key: Ints, event: Ints, known: Ints, seq: Ints) -> Timeline:
@@ -90,7 +90,7 @@ class Timeline:
             known: Times the rows became known; `BEFORE_ALL` for null.
             seq: Order of arrival.
         """
-        scale = _Scale(event, int(key.max(initial=-1)) + 1)
+        scale = Scale(event, int(key.max(initial=-1)) + 1)
         frame = pl.DataFrame({"code": scale.code(key, event), "known": known, "seq": seq})
         order = frame.select(pl.arg_sort_by("code", "known", "seq", maintain_order=True)).to_series()
         order_array = order.cast(pl.Int64).to_numpy()[int((key < 0).sum()) :]
@@ -118,19 +118,25 @@ class Timeline:
         )
 
 
-class _Scale:
-    """Maps (key, time) to one integer that sorts like the pair and tells apart all times that some row has."""
+class Scale:
+    """Maps (key, time) to one integer that sorts like the pair and tells apart some times; others fall between or beyond those.
 
-    def __init__(self, event: Ints, keys: int) -> None:
-        low, high = (int(event.min()), int(event.max())) if len(event) else (0, 0)
+    Args:
+        times: The times to tell apart.
+        keys: How many keys there are; they are numbers from 0.
+    """
+
+    def __init__(self, times: Ints, keys: int) -> None:
+        low, high = (int(times.min()), int(times.max())) if len(times) else (0, 0)
         self._ranks: Ints | None = None
         self._low = low
         self._span = high - low + 2
         if max(keys, 1) * self._span >= 2**62:  # many keys over centuries: count distinct times instead
-            self._ranks = np.unique(event)
+            self._ranks = np.unique(times)
             self._span = len(self._ranks) + 1
 
     def code(self, key: Ints, t: Ints) -> Ints:
+        """The integers of some keys and times; -1 for a negative key."""
         if self._ranks is not None:
             place = np.searchsorted(self._ranks, t, side="left").astype(np.int64, copy=False)
         else:
