@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.features.tables import HOUR, Tables
+from pyarrow.parquet import ParquetFile
+from tests.features.tables import HOUR, UTC, Tables
 
 from tidemill.core.errors import UserCodeError
 from tidemill.core.specs.changes import Changes
@@ -94,3 +96,24 @@ def test_rows_that_go_again_are_divided() -> None:
     found = offline_features(FeatureService([latest]), asked, "t", tables.scan, engine=engine)
     assert found["latest__temp"].to_list() == [1.0, None, 2.0]
     assert engine.calls == 1
+
+
+def test_what_no_question_reaches_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    moments = pl.int_range(3000, eager=True)
+    rows = pl.DataFrame({"place": "a", "event_ts": moments.cast(UTC), "created_ts": None,
+                         "ingest_seq": moments, "n": moments}, schema_overrides={"created_ts": UTC})  # fmt: skip
+    rows.write_parquet(path, row_group_size=1000)
+    stored = bytearray(path.read_bytes())
+    for group in (0, 2):
+        chunk = ParquetFile(path).metadata.row_group(group).column(4)
+        place = chunk.dictionary_page_offset or chunk.data_page_offset
+        stored[place : place + chunk.total_compressed_size] = bytes(chunk.total_compressed_size)
+    path.write_bytes(bytes(stored))
+    with pytest.raises(pl.exceptions.PolarsError):
+        pl.read_parquet(path)
+    source = Source("rows", time="event_ts")
+    view = FeatureView(lambda rows: rows.select("n"), source=source, keys="place", name="v", ttl=100)
+    asked = pl.DataFrame({"place": ["a", "a"], "t": [1200, 1999]})
+    found = offline_features(FeatureService([view]), asked, "t", lambda source: pl.scan_parquet(path))
+    assert found["v__n"].to_list() == [1200, 1999]

@@ -17,7 +17,7 @@ from tidemill.features.kernel.windows import window_times
 from tidemill.features.partitioned import UNMATCHED, Ask, partitioned
 from tidemill.features.plan import OnDemandPlan, ServicePlan, UsePlan, plan_service
 from tidemill.features.rows import ViewRows
-from tidemill.features.spine import moments
+from tidemill.features.spine import moment, moments
 from tidemill.features.streamed import is_streamed, streamed
 from tidemill.features.transforms import call, resolved
 
@@ -156,10 +156,9 @@ def _in_reach(rows: ViewRows, table: pl.LazyFrame, t: Ints) -> pl.LazyFrame:
     if rows.view.source.time is None:
         return table
     low, high = earliest(rows, np.array([t.min()])), int(t.max())
-    # As times, not as their numbers: so Polars leaves out what the statistics of a file show to be out of reach.
-    event, dtype = pl.col("event_ts"), rows.source["event_ts"]
-    table = table.filter(event <= pl.lit(high).cast(dtype))
-    return table if low is None else table.filter(event >= pl.lit(low).cast(dtype))
+    event = pl.col("event_ts")
+    table = table.filter(event <= moment(high))
+    return table if low is None else table.filter(event >= moment(low))
 
 
 def earliest(rows: ViewRows, t: Ints) -> int | None:
