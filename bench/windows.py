@@ -1,7 +1,8 @@
-"""Exact windows: mean and count over an hour and a day, of a million events, at a hundred thousand moments."""
+"""Exact windows: mean and count over an hour and a day, of a million events, at a hundred thousand moments, and of more."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import polars as pl
 
 import tidemill as tm
-from bench.measure import Row, Size, durations
+from bench.measure import Row, Size, durations, in_turns, row
 from tidemill.features.offline import offline_features
 
 DAY, HOUR = 86_400_000_000, 3_600_000_000
@@ -18,7 +19,7 @@ NAMES = ["amount_mean_1h", "amount_mean_24h", "amount_count_1h", "amount_count_2
 
 def run(size: Size, folder: Path) -> list[Row]:
     """Tidemill against a few lines of NumPy that know the question."""
-    events, spine = make(size)
+    events, spine = make(size, 1)
     found: dict[str, dict[str, Any]] = {}
     subjects = {
         "numpy, sums between two searches": lambda: found.update(raw=raw(events, spine)),
@@ -27,11 +28,22 @@ def run(size: Size, folder: Path) -> list[Row]:
     measured = durations("exact windows", subjects, size)
     for name in NAMES:
         np.testing.assert_allclose(found["ours"][name], found["raw"][name], rtol=1e-6, atol=1e-9)
-    return measured
+    return measured + doubled(size)
 
 
-def make(size: Size) -> tuple[pl.DataFrame, pl.DataFrame]:
-    count, moments, entities = size.of(1_000_000), size.of(100_000), size.of(1_000)
+def doubled(size: Size) -> list[Row]:
+    """What an event costs where there are twice as many, and twice as many moments: n log n adds one part in twenty a time."""
+    counts = {share: size.of(int(1_000_000 * share)) for share in (0.25, 0.5, 1, 2)}
+    seconds = in_turns({str(share): partial(ours, *make(size, share)) for share in counts}, size.repetitions)
+    return [
+        row("exact windows, an event", f"{count:,} events", [one / count * 1e9 for one in seconds[str(share)]],
+            "ns")
+        for share, count in counts.items()
+    ]  # fmt: skip
+
+
+def make(size: Size, share: float) -> tuple[pl.DataFrame, pl.DataFrame]:
+    count, moments, entities = size.of(int(1_000_000 * share)), size.of(int(100_000 * share)), size.of(10_000)
     draw = np.random.default_rng(1)
     at = pl.Series("event_ts", np.sort(draw.integers(0, 30 * DAY, count))).cast(pl.Datetime("us", "UTC"))
     events = pl.DataFrame({"entity": draw.integers(0, entities, count), "event_ts": at, "created_ts": at,

@@ -46,18 +46,18 @@ Edit = Callable[..., Any]
 
 @pytest.fixture
 def edited(tmp_path: Path) -> Iterator[Edit]:
-    """`with edited(TTL='ttl="2h"') as platform`: the project, with something of its file replaced."""
+    """`with edited(TTL='ttl="2h"') as platform`: the project, or another of its home, with something of its file replaced."""
     clock, path = ManualClock(3_600_000_000 * 24), list(sys.path)
     (tmp_path / "tidemill.toml").write_text('project = "road"\nfiles = ["road_tolls.py"]\n')
 
     @contextmanager
-    def edit(**replaced: str) -> Iterator[Platform]:
+    def edit(project: str = "road", **replaced: str) -> Iterator[Platform]:
         text = CODE
         for name, code in {**FIRST, **replaced}.items():
             text = text.replace(name, code)
         (tmp_path / "road_tolls.py").write_text(text)
         sys.modules.pop("road_tolls", None)
-        with Platform(load_settings(tmp_path, environ={}), clock=clock) as platform:
+        with Platform(load_settings(tmp_path, environ={"TIDEMILL_PROJECT": project}), clock=clock) as platform:
             yield platform
 
     yield edit
@@ -268,3 +268,36 @@ def test_going_back_to_a_version_that_went_backfills_it_again(edited: Edit) -> N
         platform.apply()
         assert platform.features.vector("cars", {"car": "a", "lane": "x"}, 7_100_000_000)["last__fee"] == 4.0
         assert {name.partition("@")[0] for name in platform.forget_superseded()} == {"last"}
+
+
+def test_what_another_project_of_the_home_reads_stays(edited: Edit) -> None:
+    with edited() as platform:
+        push(platform)
+        platform.apply()
+    with edited("other") as other:
+        other.apply()
+        read = serve(other)
+    with edited(TTL='ttl="2h"') as platform:
+        platform.apply()
+        assert platform.forget_superseded() == [], "current in the other project, and read by an endpoint of it"
+    with edited("other", TTL='ttl="3h"') as other:
+        other.apply()
+        assert other.forget_superseded() == [], "read by an endpoint"
+    with edited(TTL='ttl="2h"') as platform:
+        assert platform.forget_superseded() == [], "read by an endpoint of the other project"
+        assert versions_held(platform, "last") == 3
+    with edited("other", TTL='ttl="3h"') as other:
+        other.serving.end_all(server=read.server)
+        assert {name.partition("@")[0] for name in other.forget_superseded()} == {"last"}
+        assert versions_held(other, "last") == 2
+
+
+def test_nothing_goes_while_it_is_unknown_what_an_endpoint_of_another_project_reads(edited: Edit) -> None:
+    with edited() as platform:
+        push(platform)
+        platform.apply()
+    with edited("other", TTL='ttl="3h"') as other:
+        serve(other)  # what this runs was never applied
+    with edited(TTL='ttl="2h"') as platform:
+        platform.apply()
+        assert platform.forget_superseded() == []

@@ -35,6 +35,8 @@ SPINE = pl.DataFrame({"place": ["b", "a", None, "zz"], "dest": ["a", "b", "a", N
 class Watched(LocalEngine):
     """Pickles what it is given, as a cluster would; may lose answers."""
 
+    in_process = False
+
     def __init__(self, *, losing: bool = False) -> None:
         super().__init__(workers=2)
         self.calls = 0

@@ -32,6 +32,7 @@ class DaskEngine:
     """
 
     name = "dask"
+    in_process = False
 
     def __init__(self, host: str = "", *, workers: int | None = None, processes: bool = True) -> None:
         self._cluster: LocalCluster | None = None

@@ -36,6 +36,7 @@ class LocalEngine:
     """
 
     name = "local"
+    in_process = True
 
     def __init__(self, *, workers: int | None = None, memory: int | None = None) -> None:
         self.workers = workers or os.cpu_count() or 1

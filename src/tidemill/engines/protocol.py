@@ -44,9 +44,11 @@ class Engine(Protocol):
 
     Attributes:
         name: The scheme of its URL, for messages.
+        in_process: Whether functions run in the process that calls: what is answered while rows are read is not divided then.
     """
 
     name: str
+    in_process: bool
 
     def map_partitions(
         self, inputs: Sequence[Keyed], function: PartitionFunction, partitions: int | None = None

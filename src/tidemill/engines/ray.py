@@ -29,6 +29,7 @@ class RayEngine:
     """
 
     name = "ray"
+    in_process = False
 
     def __init__(self, host: str = "", *, workers: int | None = None) -> None:
         self._started = not ray.is_initialized()

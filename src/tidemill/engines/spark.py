@@ -40,6 +40,7 @@ class SparkEngine:
     """
 
     name = "spark"
+    in_process = False
 
     def __init__(self, host: str = "", *, workers: int | None = None) -> None:
         existing = SparkSession.getActiveSession()

@@ -8,7 +8,7 @@ from tidemill.core.errors import InvalidArgument, unknown
 from tidemill.core.specs.features import Label
 from tidemill.core.specs.sources import Source
 from tidemill.features.offline import Read
-from tidemill.features.spine import kind, micros
+from tidemill.features.spine import kind, micros, moment
 from tidemill.features.transforms import resolved
 
 LABEL = "\0label"
@@ -62,7 +62,7 @@ def _joined(rows: pl.DataFrame, spine: Source, label: Label, until: int, read: R
             f"source {spine.name!r} has the id {ours}, source {label.source.name!r} of label {label.name!r} {theirs}",
             expected="ids that can be joined column by column",
         )
-    truth = read(label.source).filter(pl.col("event_ts").cast(pl.Int64) <= until).collect()
+    truth = read(label.source).filter(pl.col("event_ts") <= moment(until)).collect()
     for mine, other in zip(ours, theirs, strict=True):
         if kind(rows.schema[mine]) != kind(truth.schema[other]):
             raise InvalidArgument(

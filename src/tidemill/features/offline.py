@@ -17,7 +17,8 @@ from tidemill.features.kernel.windows import window_times
 from tidemill.features.partitioned import UNMATCHED, Ask, partitioned
 from tidemill.features.plan import OnDemandPlan, ServicePlan, UsePlan, plan_service
 from tidemill.features.rows import ViewRows
-from tidemill.features.spine import moments
+from tidemill.features.spine import moment, moments
+from tidemill.features.streamed import is_streamed, streamed
 from tidemill.features.transforms import call, resolved
 
 Read = Callable[[Source], pl.LazyFrame]
@@ -78,7 +79,9 @@ def planned_features(
         rows = parts[0].rows
         table = _in_reach(rows, read(rows.view.source), t)
         by = None if rows.view.is_as_known else seen
-        if engine is None:
+        if is_streamed(rows, by) and (engine is None or engine.in_process):
+            answers, failures = streamed(parts, table, spine, t, known=known_at)
+        elif engine is None:
             answers, failures = _answered(parts, table, spine, t, known_at, by)
         else:
             answers, failures = partitioned(engine, parts, table, spine, t, known=known_at, seen=by)
@@ -153,9 +156,9 @@ def _in_reach(rows: ViewRows, table: pl.LazyFrame, t: Ints) -> pl.LazyFrame:
     if rows.view.source.time is None:
         return table
     low, high = earliest(rows, np.array([t.min()])), int(t.max())
-    event = pl.col("event_ts").cast(pl.Int64)
-    table = table.filter(event <= high)
-    return table if low is None else table.filter(event >= low)
+    event = pl.col("event_ts")
+    table = table.filter(event <= moment(high))
+    return table if low is None else table.filter(event >= moment(low))
 
 
 def earliest(rows: ViewRows, t: Ints) -> int | None:

@@ -114,7 +114,7 @@ def partitioned(
     view = rows.view
     failures: Counter[str] = Counter()
     empty, _ = rows.derive(pl.DataFrame(schema=rows.source).lazy())
-    inputs = [Keyed(empty.schema, view.key_columns, _batches(rows, table, failures))]
+    inputs = [Keyed(empty.schema, view.key_columns, batches(rows, table, failures))]
     inputs += [_questions(part, spine, t, seen) for part in parts]
     work = Answering(
         tuple(map(Ask.of, parts)), view.key_columns, view.source.delay_micros, known or view.is_as_known, rows.event_id
@@ -125,8 +125,14 @@ def partitioned(
     return [_in_order(answers, number, part, spine.height, engine.name) for number, part in enumerate(parts)], failures
 
 
-def _batches(rows: ViewRows, table: pl.LazyFrame, failures: Counter[str]) -> Iterator[pl.DataFrame]:
-    """The view's rows that a question can find. The user's transform runs here, so no worker needs the user's code."""
+def batches(rows: ViewRows, table: pl.LazyFrame, failures: Counter[str]) -> Iterator[pl.DataFrame]:
+    """A view's rows that a question can find, some at a time. The transform runs here, so no worker needs the user's code.
+
+    Args:
+        rows: How they come out of the rows of the source.
+        table: The latter.
+        failures: Told how many rows failed each check.
+    """
     needed = ["event_ts", *rows.view.key_columns]
     for batch in table.select(rows.reads).collect_batches(chunk_size=BATCH_ROWS):
         derived, failed = rows.derive(batch.lazy())

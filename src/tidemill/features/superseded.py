@@ -17,7 +17,9 @@ LIVE = ("staged", "serving")
 
 
 def superseded(reader: Reader, project: str, own: Definitions) -> list[VersionKey]:
-    """The applied versions of views that are neither current nor read by an endpoint.
+    """The applied versions of a project's views that are neither current nor read by an endpoint.
+
+    One home may hold several projects, whose equal views share what is kept online: what any of them reads counts.
 
     What a running generation reads follows from the records: its digest names a version of its graph, that names versions of
     services, and those name versions of views. Where one of these was never applied, nothing is known of what the generation
@@ -28,29 +30,29 @@ def superseded(reader: Reader, project: str, own: Definitions) -> list[VersionKe
         project: The project.
         own: The definitions this process works by, applied or not; their views are kept.
     """
-    found = reader.find(DefinitionVersion, {"project": project, "kind": ["feature_view", "feature_service", "graph"]})
-    views = {(one.name, one.digest) for one in found if one.kind == "feature_view"}
-    read = _read_by_endpoints(reader, project, found)
+    found = reader.find(DefinitionVersion, {"kind": ["feature_view", "feature_service", "graph"]})
+    views = [one for one in found if one.kind == "feature_view"]
+    read = _read_by_endpoints(reader, found)
     if read is None:
         return []
     # By digest, not by number: back and forth is two versions that keep the same.
-    current = {(one.name, one.digest) for one in found if one.current}
+    current = {(one.name, one.digest) for one in views if one.current}
     kept = read | current | {(name, view.digest()) for name, view in own.of_kind("feature_view").items()}
-    return sorted(key for key in views if key not in kept)
+    return sorted({(one.name, one.digest) for one in views if one.project == project} - kept)
 
 
-def _read_by_endpoints(reader: Reader, project: str, found: Iterable[DefinitionVersion]) -> set[VersionKey] | None:
+def _read_by_endpoints(reader: Reader, found: Iterable[DefinitionVersion]) -> set[VersionKey] | None:
     graphs = [one for one in found if one.kind == "graph"]
-    services = {(one.name, one.digest): one for one in found if one.kind == "feature_service"}
+    services = {(one.project, one.name, one.digest): one for one in found if one.kind == "feature_service"}
     read: set[VersionKey] = set()
-    for generation in reader.find(Generation, {"project": project, "state": list(LIVE)}):
+    for generation in reader.find(Generation, {"state": list(LIVE)}):
         graph = next((one for one in graphs if _runs(generation, one)), None)
         if graph is None:
             return None
         for step in graph.body["steps"]:
             if step[0] != "enrich":
                 continue
-            service = services.get((step[1], step[2]))
+            service = services.get((generation.project, step[1], step[2]))
             if service is None:
                 return None
             read |= {(part[1], part[2]) for part in service.body["parts"] if part[0] == "view"}
@@ -58,4 +60,5 @@ def _read_by_endpoints(reader: Reader, project: str, found: Iterable[DefinitionV
 
 
 def _runs(generation: Generation, graph: DefinitionVersion) -> bool:
-    return graph.name == generation.endpoint and generation.digest == generation_digest(graph.digest, generation.models)
+    own = graph.project == generation.project and graph.name == generation.endpoint
+    return own and generation.digest == generation_digest(graph.digest, generation.models)

@@ -20,6 +20,7 @@ from tidemill.engines.protocol import Engine
 from tidemill.features.labels import LABEL, with_labels
 from tidemill.features.offline import planned_features
 from tidemill.features.plan import describe_column, plan_service
+from tidemill.features.spine import moment
 from tidemill.tracking.dataset import Dataset
 
 MAX_CATEGORIES = 254
@@ -180,10 +181,10 @@ class _Pinned:
 def _spine_rows(
     pinned: _Pinned, spine: Source, label: Label | None, until: int, since: int | None
 ) -> tuple[pl.DataFrame, dict[str, int]]:
-    event = pl.col("event_ts").cast(pl.Int64)
-    asked = pinned.read(spine).filter(event < until)
+    event = pl.col("event_ts")
+    asked = pinned.read(spine).filter(event < moment(until))
     if since is not None:
-        asked = asked.filter(event >= since)
+        asked = asked.filter(event >= moment(since))
     # The spine's own time column in UTC, as a request carries it; sorted, so that equal rows give an equal dataset.
     rows = asked.with_columns(pl.col("event_ts").alias(str(spine.time))).sort("event_ts", "ingest_seq").collect()
     counts = {"rows": rows.height}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 
 from tidemill.features.kernel.ranges import rightmost_at_most
 from tidemill.features.kernel.timeline import AFTER_ALL, BEFORE_ALL, Ints, Timeline, shifted
@@ -66,3 +67,11 @@ def asof_live(timeline: Timeline, visibility: Visibility, key: Ints, t: Ints, *,
         last = (batch.bounds.end - 1)[some]
         found[batch.questions[some]] = timeline.order[last if batch.rows is None else batch.rows[last]]
     return found
+
+
+def gathered(rows: pl.DataFrame, found: Ints) -> pl.DataFrame:
+    """Rows by index; all null where it is -1."""
+    if (found >= 0).all():
+        return rows[found]
+    nulls = rows.clear(1)
+    return pl.concat([rows, nulls])[np.where(found >= 0, found, rows.height)]

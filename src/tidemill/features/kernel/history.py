@@ -10,7 +10,7 @@ import polars as pl
 from tidemill.core.specs.aggregates import Aggregate
 from tidemill.core.specs.windows import AnyWindow
 from tidemill.features.kernel.aggregates import evaluate
-from tidemill.features.kernel.asof import asof_live, asof_rows
+from tidemill.features.kernel.asof import asof_live, asof_rows, gathered
 from tidemill.features.kernel.changes import ADDED, alike, lives
 from tidemill.features.kernel.timeline import BEFORE_ALL, Ints, KeyIndex, Timeline
 from tidemill.features.kernel.visibility import Visibility, visible_batches
@@ -85,9 +85,9 @@ class History:
         ids = self.keys.ids(questions, keys)
         if self._changes and self._visibility is not None:
             live = asof_live(self.timeline, self._visibility, ids, t, ttl=ttl, delay=self.delay)
-            return _gather(self.rows.select(features), live)
+            return gathered(self.rows.select(features), live)
         found = asof_rows(self.timeline, ids, t, ttl=ttl, delay=self.delay, known=self.known, seen=seen)
-        return _gather(self.rows.select(features), found)
+        return gathered(self.rows.select(features), found)
 
     def windowed(
         self, questions: pl.DataFrame, keys: Sequence[str], t: Ints, aggregates: Sequence[Aggregate],
@@ -125,11 +125,3 @@ def _windowed_as_known(
         else:
             found |= evaluate(aggregates, columns, {window: ranges}, moments)
     return pl.DataFrame([found[name] for aggregate in aggregates for name, _ in aggregate.features()])
-
-
-def _gather(rows: pl.DataFrame, found: Ints) -> pl.DataFrame:
-    """Rows by index; all null where it is -1."""
-    if (found >= 0).all():
-        return rows[found]
-    nulls = rows.clear(1)
-    return pl.concat([rows, nulls])[np.where(found >= 0, found, rows.height)]
