@@ -17,6 +17,12 @@ INSTALL_INPUTS := pyproject.toml hatch_build.py package.json package-lock.json c
 WORKERS ?= 2
 PYTEST_ARGS ?=
 
+# Where tests keep their files: in memory if there is room, for on a disk most of their time goes to waiting for its commits.
+# They are removed afterwards; make test TMPDIR=/tmp keeps them.
+MEMORY := $(shell grep -qs '^[^ ]* /dev/shm [^ ]* [^ ]*noexec' /proc/mounts \
+  || df -Pk /dev/shm 2>/dev/null | awk '$$6 == "/dev/shm" && $$4 > 4194304 {print $$6}')
+IN_MEMORY = $(if $(TMPDIR),,$(if $(MEMORY),export TMPDIR=$$(mktemp -d $(MEMORY)/tm.XXXXXX); trap 'rm -rf "$$TMPDIR"' EXIT;))
+
 # Importing polars, scipy and the rest from source on each start takes seconds.
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -37,7 +43,7 @@ check: $(VENV)/.stamp-dev ## Format, lint, types, import rules, docs
 	$(BIN)/mkdocs build --quiet --strict
 
 test: $(VENV)/.stamp-dev ## All tests but the slow ones, with line coverage
-	$(BIN)/python -m pytest -q -n $(WORKERS) --cov --cov-report=term $(PYTEST_ARGS)
+	$(IN_MEMORY) $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --cov --cov-report=term $(PYTEST_ARGS)
 
 verify: $(VENV)/.stamp-dev ## The slow tests
 	$(BIN)/python -m pytest -q -m slow $(PYTEST_ARGS) || [ $$? -eq 5 ]

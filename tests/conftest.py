@@ -30,6 +30,17 @@ settings.register_profile("thorough", deadline=None, max_examples=2000, suppress
 settings.load_profile(os.environ.get("TIDEMILL_HYPOTHESIS") or ("ci" if os.environ.get("CI") else "dev"))
 
 
+# -- order -----------------------------------------------------------------------------------------
+
+LONG = ("system", "test_second_domain.py", "docs/test_docs.py", "streaming", "engines", "data/test_crashes.py")
+"""Where single tests take long: they go first, so that at the end no process is left alone with one of them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = tuple(str(Path(__file__).parent / place) for place in LONG)
+    items.sort(key=lambda item: not str(item.path).startswith(places))
+
+
 # -- time ------------------------------------------------------------------------------------------
 
 
@@ -102,11 +113,15 @@ def worker() -> str:
 
 @contextmanager
 def fresh_database(server: Engine, name: str) -> Iterator[str]:
-    """Create a database; drop it afterwards, whoever is still connected."""
+    """Create a database; drop it afterwards, whoever is still connected.
+
+    Its commits do not wait for the disk: tests end clients, not the server.
+    """
     drop = f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'
     with server.connect() as connection:
         connection.exec_driver_sql(drop)
         connection.exec_driver_sql(f'CREATE DATABASE "{name}"')
+        connection.exec_driver_sql(f'ALTER DATABASE "{name}" SET synchronous_commit = off')
     yield server.url.set(database=name).render_as_string(hide_password=False)
     with server.connect() as connection:
         connection.exec_driver_sql(drop)
