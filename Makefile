@@ -10,7 +10,9 @@ PYTHONS := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install -qq --no-input --disable-pip-version-check -c constraints/locked.txt
+PIP := $(BIN)/python -m pip install -qq --no-input --no-compile --disable-pip-version-check -c constraints/locked.txt
+# pip would compile on one core.
+COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib src
 INSTALL_INPUTS := pyproject.toml hatch_build.py package.json package-lock.json constraints/locked.txt
 
 # Tests run in this many processes; PYTEST_ARGS adds options: make test PYTEST_ARGS="tests/core -x"
@@ -85,11 +87,11 @@ $(VENV)/.stamp-python:
 $(VENV)/.stamp-demo: $(VENV)/.stamp-python $(INSTALL_INPUTS)
 	@echo "Installing Tidemill with its demo into $(VENV)"
 	@$(PIP) -e '.[demo]'
-	@$(BIN)/python -m compileall -qq src || true
+	@$(COMPILE) || true
 	@touch $@
 
 $(VENV)/.stamp-dev: $(VENV)/.stamp-python $(INSTALL_INPUTS)
 	@echo "Installing Tidemill with everything a developer needs into $(VENV)"
 	@$(PIP) -e '.[dev]'
-	@$(BIN)/python -m compileall -qq src || true
+	@$(COMPILE) || true
 	@touch $(VENV)/.stamp-demo $@
