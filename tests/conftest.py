@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -20,6 +20,14 @@ from tidemill.core.clock import ManualClock
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from tidemill.core.scope import Scope
+    from tidemill.registry.service import Registry
+    from tidemill.stores.artifacts.protocol import ArtifactStore
+    from tidemill.stores.metadata.protocol import MetadataStore
+    from tidemill.stores.streams.protocol import StreamStore
+    from tidemill.stores.tables.protocol import TableStore
+    from tidemill.tracking.service import Tracking
+
 NEW_YEAR_2024 = 1_704_067_200_000_000  # 2024-01-01T00:00Z in microseconds
 
 # -- hypothesis: TIDEMILL_HYPOTHESIS=dev|ci|thorough -----------------------------------------------
@@ -30,6 +38,17 @@ settings.register_profile("thorough", deadline=None, max_examples=2000, suppress
 settings.load_profile(os.environ.get("TIDEMILL_HYPOTHESIS") or ("ci" if os.environ.get("CI") else "dev"))
 
 
+# -- order -----------------------------------------------------------------------------------------
+
+LONG = ("system", "test_second_domain.py", "docs/test_docs.py", "streaming", "engines", "data/test_crashes.py")
+"""Where single tests take long: they go first, so that at the end no process is left alone with one of them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = tuple(str(Path(__file__).parent / place) for place in LONG)
+    items.sort(key=lambda item: not str(item.path).startswith(places))
+
+
 # -- time ------------------------------------------------------------------------------------------
 
 
@@ -37,6 +56,60 @@ settings.load_profile(os.environ.get("TIDEMILL_HYPOTHESIS") or ("ci" if os.envir
 def clock() -> ManualClock:
     """A clock at 2024-01-01T00:00Z that moves only when told to."""
     return ManualClock(NEW_YEAR_2024)
+
+
+# -- a project's stores in a temporary folder, and the services that others build upon ----------------
+
+
+@pytest.fixture
+def scope(clock: ManualClock) -> Scope:
+    from tidemill.core.scope import Scope
+
+    return Scope("bikes", "ada", clock)
+
+
+@pytest.fixture
+def metadata(tmp_path: Path) -> Iterator[MetadataStore]:
+    from tidemill.stores.metadata.open import open_metadata
+
+    with closing(open_metadata("sqlite:", tmp_path)) as store:
+        yield store
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> ArtifactStore:
+    from tidemill.stores.artifacts.open import open_artifacts
+
+    return open_artifacts("file:", tmp_path)
+
+
+@pytest.fixture
+def streams(tmp_path: Path) -> Iterator[StreamStore]:
+    from tidemill.stores.streams.open import open_streams
+
+    with closing(open_streams("file:", tmp_path)) as store:
+        yield store
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> TableStore:
+    from tidemill.stores.tables.open import open_tables
+
+    return open_tables("delta:", tmp_path)
+
+
+@pytest.fixture
+def tracking(scope: Scope, metadata: MetadataStore, artifacts: ArtifactStore, tmp_path: Path) -> Tracking:
+    from tidemill.tracking.service import Tracking
+
+    return Tracking(scope, metadata=metadata, artifacts=artifacts, folder=tmp_path)
+
+
+@pytest.fixture
+def registry(scope: Scope, metadata: MetadataStore, artifacts: ArtifactStore) -> Registry:
+    from tidemill.registry.service import Registry
+
+    return Registry(scope, metadata=metadata, artifacts=artifacts)
 
 
 # -- services --------------------------------------------------------------------------------------
@@ -102,11 +175,15 @@ def worker() -> str:
 
 @contextmanager
 def fresh_database(server: Engine, name: str) -> Iterator[str]:
-    """Create a database; drop it afterwards, whoever is still connected."""
+    """Create a database; drop it afterwards, whoever is still connected.
+
+    Its commits do not wait for the disk: tests end clients, not the server.
+    """
     drop = f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'
     with server.connect() as connection:
         connection.exec_driver_sql(drop)
         connection.exec_driver_sql(f'CREATE DATABASE "{name}"')
+        connection.exec_driver_sql(f'ALTER DATABASE "{name}" SET synchronous_commit = off')
     yield server.url.set(database=name).render_as_string(hide_password=False)
     with server.connect() as connection:
         connection.exec_driver_sql(drop)

@@ -155,7 +155,8 @@ def request_rows(rows: pl.DataFrame) -> list[dict[str, Any]]:
     return [{**row, "at": row["at"].isoformat()} for row in rows.select(names).to_dicts()]
 
 
-def test_the_same_loop_carries_a_regression(folder: Path) -> None:
+@pytest.mark.parametrize("days", [70, pytest.param(120, marks=pytest.mark.slow)])
+def test_the_same_loop_carries_a_regression(folder: Path, days: int) -> None:
     clock = SharedClock(folder / ".tidemill" / "clock")
     with tm.open(folder) as platform:
         arrivals = {arrival.source: arrival for arrival in platform.ingest()}
@@ -163,7 +164,7 @@ def test_the_same_loop_carries_a_regression(folder: Path) -> None:
         platform.apply()
         first = platform.pipelines.run("rental_pipeline")
         assert first.result["promoted"]
-        rows = later_rows().head(24 * 120)
+        rows = later_rows().head(24 * days)
         with served(folder) as port, Daemon(platform, every=None, wait=True) as daemon:
             errors, decisions, alarms = [], [], 0
             for day in rows.partition_by("dteday", maintain_order=True):

@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import msgspec
 import polars as pl
 import pytest
 
 import tidemill as tm
 from tidemill.alerting.service import Alerting
-from tidemill.core.clock import ManualClock
 from tidemill.core.records.alerting import Decision, Notification
 from tidemill.core.records.events import Event
 from tidemill.core.records.monitoring import MonitorWindow
 from tidemill.core.reports import Alarm, WindowReport
-from tidemill.core.scope import Scope
 from tidemill.core.specs.features import Label
 from tidemill.core.specs.monitoring import Monitor, notify, retrain
 from tidemill.core.specs.serving import Graph
 from tidemill.core.specs.sources import Source
 from tidemill.core.times import parse_duration
-from tidemill.stores.metadata.open import open_metadata
-from tidemill.stores.metadata.protocol import MetadataStore
 
 DAY = parse_duration("1d")
-
-
-@pytest.fixture
-def scope(clock: ManualClock) -> Scope:
-    return Scope("bikes", "ada", clock)
-
-
-@pytest.fixture
-def metadata(tmp_path: Path) -> Iterator[MetadataStore]:
-    store = open_metadata("sqlite:", tmp_path)
-    yield store
-    store.close()
 
 
 @tm.pipeline

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -20,11 +20,10 @@ from tidemill.data.service import Data
 MakeData = Callable[[], Data]
 SOURCE = Source("s", time="at", id="id", checks=[check("x").between(0, 100)])
 
-PROGRAM = '''
-"""Opens the home and works; every call that changes a store is counted, and the process dies before or after one."""
+OPENED = """
 import os, sys
 from pathlib import Path
-import polars as pl
+import deltalake, polars as pl
 import tidemill as tm
 from tidemill.core.clock import ManualClock
 from tidemill.core.scope import Scope
@@ -34,10 +33,25 @@ from tidemill.stores.metadata.open import open_metadata
 from tidemill.stores.streams.open import open_streams
 from tidemill.stores.tables.open import open_tables
 
-home, job, when, number = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
+home = Path(sys.argv[1])
+source = tm.Source("s", time="at", id="id", checks=[tm.check("x").between(0, 100)])
+
+def opened():
+    metadata = open_metadata("sqlite:", home)
+    return metadata, Data(
+        Scope("test", "ada", ManualClock(1_704_067_200_000_000)), metadata=metadata,
+        artifacts=open_artifacts("file:", home), tables=open_tables("delta:", home),
+        streams=open_streams("file:", home), folder=home,
+    )
+"""
+
+MORTAL = (
+    OPENED
+    + """
 calls = 0
 
-def deadly(store, *names):
+def deadly(store, when, number, *names):
+    "Every call that changes a store is counted, and the process dies before or after one."
     for name in names:
         def call(*args, _original=getattr(store, name), **kwargs):
             global calls
@@ -49,49 +63,66 @@ def deadly(store, *names):
                 os._exit(7)
             return result
         setattr(store, name, call)
-    return store
 
-metadata = open_metadata("sqlite:", home)
-data = Data(
-    Scope("test", "ada", ManualClock(1_704_067_200_000_000)), metadata=metadata,
-    artifacts=open_artifacts("file:", home), tables=open_tables("delta:", home),
-    streams=open_streams("file:", home), folder=home,
+def work(job, when, number):
+    metadata, data = opened()
+    frame = pl.DataFrame({"at": ["2023-12-01"] * 4, "id": list("abcd"), "x": [1, 2, 3, 999]})
+    if job == "flush":
+        data.push(source, frame)
+    deadly(data.tables, when, number, "append")
+    deadly(data.artifacts, when, number, "put", "delete")
+    deadly(data.streams, when, number, "append", "trim")
+    deadly(metadata, when, number, "write")
+    data.ingest(source, frame=frame) if job == "ingest" else data.flush()
+    metadata.close()
+
+for line in sys.stdin:  # a child each: it has all modules already, of which nothing ran yet
+    job, when, number = line.split()
+    child = os.fork()
+    if child == 0:
+        work(job, when, int(number))
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
 )
-source = tm.Source("s", time="at", id="id", checks=[tm.check("x").between(0, 100)])
-frame = pl.DataFrame({"at": ["2023-12-01"] * 4, "id": list("abcd"), "x": [1, 2, 3, 999]})
-if job == "flush":
-    data.push(source, frame)
-deadly(data.tables, "append")
-deadly(data.artifacts, "put", "delete")
-deadly(data.streams, "append", "trim")
-deadly(metadata, "write")
-data.ingest(source, frame=frame) if job == "ingest" else data.flush()
-print(calls)
-metadata.close()
-'''
+
+Die = Callable[[str, str, int], int]
 
 
-def run(folder: Path, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    program = folder / "program.py"
-    program.write_text(PROGRAM)
-    command = [sys.executable, str(program), str(home), *arguments]
-    return subprocess.run(command, check=False, capture_output=True, text=True)
+@pytest.fixture
+def die(tmp_path: Path) -> Iterator[Die]:
+    """`die(job, when, number)`: a process works until before or after such a call; its code is 7 if it died there."""
+    (tmp_path / "mortal.py").write_text(MORTAL)
+    command = [sys.executable, str(tmp_path / "mortal.py"), str(tmp_path / ".tidemill")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def ask(job: str, when: str, number: int) -> int:
+            print(job, when, number, file=process.stdin, flush=True)
+            return int(process.stdout.readline())
+
+        yield ask
+        process.stdin.close()
+    assert process.returncode == 0
 
 
-def test_what_a_crash_left_is_settled_by_whoever_lists_everything(tmp_path: Path, make_data: MakeData) -> None:
+def test_what_a_crash_left_is_settled_by_whoever_lists_everything(die: Die, make_data: MakeData) -> None:
     for number in range(1, 20):
-        assert run(tmp_path, tmp_path / ".tidemill", "ingest", "after", str(number)).returncode == 7
+        assert die("ingest", "after", number) == 7
         if make_data().tables.version("sources/s") is not None:
             break
     assert make_data()._ledger.begun() == {"s"}
     assert [(arrival.rows, arrival.quarantined) for arrival in make_data().arrivals()] == [(3, 1)]
 
 
-def test_a_failed_compaction_is_not_counted_when_the_next_succeeds(tmp_path: Path, make_data: MakeData) -> None:
+def test_a_failed_compaction_is_not_counted_when_the_next_succeeds(
+    tmp_path: Path, die: Die, make_data: MakeData
+) -> None:
     home = tmp_path / ".tidemill"
     for number in range(1, 20):
         wipe(home)
-        assert run(tmp_path, home, "flush", "before", str(number)).returncode == 7
+        assert die("flush", "before", number) == 7
         data = make_data()
         if data._ledger.has_begun("s"):
             break
@@ -117,57 +148,60 @@ DONE = (["a", "b", "c"], ["d"], [(3, 1)])
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_killed_delivery_is_whole_or_absent(tmp_path: Path, make_data: MakeData, when: str) -> None:
+def test_a_killed_delivery_is_whole_or_absent(tmp_path: Path, die: Die, make_data: MakeData, when: str) -> None:
     home = tmp_path / ".tidemill"
     whole = 0
     for number in range(1, 20):
-        done = run(tmp_path, home, "ingest", when, str(number))
-        assert done.returncode in (0, 7), done.stderr
+        code = die("ingest", when, number)
+        assert code in (0, 7)
         data = make_data()
         found = state(data)
         assert found in (DONE, ([], [], []))
         whole += found == DONE
-        assert found == DONE or done.returncode == 7
+        assert found == DONE or code == 7
         frame = pl.DataFrame({"at": ["2023-12-01"] * 4, "id": list("abcd"), "x": [1, 2, 3, 999]})
         data.ingest(SOURCE, frame=frame)
         assert state(data) == DONE
         assert not data._ledger.has_begun("s")
         wipe(home)
-        if done.returncode == 0:
+        if code == 0:
             break
-    assert done.returncode == 0
+    assert code == 0
     assert whole > 1  # some of the deaths came after the one moment at which it happens
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_killed_compaction_loses_and_doubles_nothing(tmp_path: Path, make_data: MakeData, when: str) -> None:
+def test_a_killed_compaction_loses_and_doubles_nothing(
+    tmp_path: Path, die: Die, make_data: MakeData, when: str
+) -> None:
     for number in range(1, 20):
         home = tmp_path / ".tidemill"
-        done = run(tmp_path, home, "flush", when, str(number))
-        assert done.returncode in (0, 7), done.stderr
+        code = die("flush", when, number)
+        assert code in (0, 7)
         data = make_data()
         rows, quarantined, _ = state(data)
         assert (rows, quarantined) == (["a", "b", "c"], ["d"])
         assert sum(arrival.rows for arrival in data.arrivals(SOURCE)) == 3
         assert not data._ledger.has_begun("s")
         wipe(home)
-        if done.returncode == 0:
+        if code == 0:
             break
-    assert done.returncode == 0
+    assert code == 0
     assert number > 4
 
 
-PUSHER = PROGRAM.replace(
-    "data.ingest(source, frame=frame) if job",
-    """
+PUSHER = (
+    OPENED
+    + """
+_, data = opened()
 n = 0
 while True:
-    data.push(source, [{"at": "2023-12-01", "id": f"{job}-{n}", "x": 1}])
+    data.push(source, [{"at": "2023-12-01", "id": f"{sys.argv[2]}-{n}", "x": 1}])
     print(n, flush=True)
     n += 1
     if n % 7 == 0:
         data.flush()
-data.ingest(source, frame=frame) if job""",
+"""
 )
 
 
@@ -175,7 +209,7 @@ def test_a_killed_pusher_loses_nothing_acknowledged(tmp_path: Path, make_data: M
     (tmp_path / "pusher.py").write_text(PUSHER)
     acknowledged: list[str] = []
     for worker in range(3):
-        command = [sys.executable, str(tmp_path / "pusher.py"), str(tmp_path / ".tidemill"), f"w{worker}", "never", "0"]
+        command = [sys.executable, str(tmp_path / "pusher.py"), str(tmp_path / ".tidemill"), f"w{worker}"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             first = process.stdout.readline()

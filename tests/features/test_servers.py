@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,7 +12,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from tests.features.tables import HOUR
 from tests.features.test_online import Bench, both, some_weather, stamped, temp, temps, weather
-from tests.stores.online.proxy import Proxy
+from tests.stores.online.proxy import Proxy, own_prefix, proxy_of
 
 from tidemill.core.errors import NotReady, Unavailable
 from tidemill.core.specs import aggregates as agg
@@ -40,23 +39,15 @@ def some_landings(numbers: list[int], first: int) -> pl.DataFrame:
 
 @pytest.fixture
 def proxy(redis_url: str) -> Iterator[Proxy]:
-    place = urlsplit(redis_url)
-    proxy = Proxy((place.hostname or "127.0.0.1", place.port or 6379))
-    yield proxy
-    proxy.close()
+    with proxy_of(redis_url) as proxy:
+        yield proxy
 
 
 @pytest.fixture
 def url(redis_url: str, proxy: Proxy) -> Iterator[str]:
     """The Redis behind the proxy, with a prefix of this test's own."""
-    from tidemill.stores.online.redis_server import RedisServer
-
-    prefix = f"tm-{uuid.uuid4().hex[:12]}"
-    yield f"redis://127.0.0.1:{proxy.port}{urlsplit(redis_url).path}?prefix={prefix}"
-    server = RedisServer(redis_url)
-    for key in server.ask("KEYS", f"{prefix}:*"):
-        server.ask("DEL", key)
-    server.close()
+    with own_prefix(redis_url) as prefix:
+        yield f"redis://127.0.0.1:{proxy.port}{urlsplit(redis_url).path}?prefix={prefix}"
 
 
 def opened(url: str, home: Path) -> Bench:

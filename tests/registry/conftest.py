@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 from threadpoolctl import threadpool_limits
 
-from tidemill.core.clock import ManualClock
-from tidemill.core.scope import Scope
-from tidemill.registry.service import Registry
-from tidemill.stores.artifacts.open import open_artifacts
-from tidemill.stores.artifacts.protocol import ArtifactStore
-from tidemill.stores.metadata.open import open_metadata
-from tidemill.stores.metadata.protocol import MetadataStore
 from tidemill.tracking.dataset import Dataset
 from tidemill.tracking.service import Tracking
 
@@ -26,33 +18,6 @@ def one_thread() -> Iterator[None]:
     """Small models are fitted faster by one thread, above all when the machine is busy."""
     with threadpool_limits(1):
         yield
-
-
-@pytest.fixture
-def scope(clock: ManualClock) -> Scope:
-    return Scope("flights", "ada", clock)
-
-
-@pytest.fixture
-def metadata(tmp_path: Path) -> Iterator[MetadataStore]:
-    store = open_metadata("sqlite:", tmp_path)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def artifacts(tmp_path: Path) -> ArtifactStore:
-    return open_artifacts("file:", tmp_path)
-
-
-@pytest.fixture
-def tracking(scope: Scope, metadata: MetadataStore, artifacts: ArtifactStore, tmp_path: Path) -> Tracking:
-    return Tracking(scope, metadata=metadata, artifacts=artifacts, folder=tmp_path)
-
-
-@pytest.fixture
-def registry(scope: Scope, metadata: MetadataStore, artifacts: ArtifactStore) -> Registry:
-    return Registry(scope, metadata=metadata, artifacts=artifacts)
 
 
 def flights(rows: int = 200, seed: int = 0) -> pl.DataFrame:

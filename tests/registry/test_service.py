@@ -256,7 +256,7 @@ LOADS = """
 
     home = Path(sys.argv[1])
     stores = {"metadata": open_metadata("sqlite:", home), "artifacts": open_artifacts("file:", home)}
-    registry = Registry(Scope("flights", "bob", ManualClock(1_800_000_000_000_000)), **stores)
+    registry = Registry(Scope("bikes", "bob", ManualClock(1_800_000_000_000_000)), **stores)
     ref = registry.resolve(parse_model_uri("models:/late@champion"))
     inputs, answers = registry.example(ref)
     assert registry.load(ref).predict(inputs).equals(answers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 # Tests and the processes they start share the modules beside them.
 sys.path.insert(0, str(Path(__file__).parent))
 
+from alone import ALONE, why_not_alone
 from running import run_demo, write_rides
 
 import tidemill as tm
@@ -23,6 +25,15 @@ def first_day(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run_demo(folder, days=1)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
+
+
+@pytest.fixture(scope="session")
+def second_day(
+    first_day: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A demo run again after its first day, where there is no network if such a place can be made: folder and ending."""
+    folder = shutil.copytree(first_day, tmp_path_factory.mktemp("demo") / "second-day")
+    return folder, run_demo(folder, days=2, prefix=() if why_not_alone() else ALONE)
 
 
 @pytest.fixture

@@ -34,16 +34,16 @@ def test_a_day_of_the_demo(first_day: Path) -> None:
     assert 0 < april["log_loss_served"] < 0.7
 
 
-def test_run_again_it_continues(demo_folder: Path) -> None:
-    before, _ = lived(demo_folder)
-    done = run_demo(demo_folder, days=2)
+def test_run_again_it_continues(first_day: Path, second_day: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    before, _ = lived(first_day)
+    folder, done = second_day
     assert done.returncode == 0, done.stderr
     assert "Continuing the demo" in done.stdout
-    after, days = lived(demo_folder)
+    after, days = lived(folder)
     assert after[: len(before)] == before, "the first day is not lived again"
     assert [day.closed.day for day in days] == [1, 2]
-    (april,) = report(demo_folder)["months"]
-    assert (april["flights"], april["failed"]) == (len(flights_of(demo_folder, 2)), 0)
+    (april,) = report(folder)["months"]
+    assert (april["flights"], april["failed"]) == (len(flights_of(folder, 2)), 0)
 
 
 def test_other_options_need_restart(demo_folder: Path) -> None:

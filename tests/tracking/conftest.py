@@ -2,41 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import polars as pl
 import pytest
-
-from tidemill.core.clock import ManualClock
-from tidemill.core.scope import Scope
-from tidemill.stores.artifacts.open import open_artifacts
-from tidemill.stores.artifacts.protocol import ArtifactStore
-from tidemill.stores.metadata.open import open_metadata
-from tidemill.stores.metadata.protocol import MetadataStore
-from tidemill.tracking.service import Tracking
-
-
-@pytest.fixture
-def scope(clock: ManualClock) -> Scope:
-    return Scope("bikes", "ada", clock)
-
-
-@pytest.fixture
-def metadata(tmp_path: Path) -> Iterator[MetadataStore]:
-    store = open_metadata("sqlite:", tmp_path)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def artifacts(tmp_path: Path) -> ArtifactStore:
-    return open_artifacts("file:", tmp_path)
-
-
-@pytest.fixture
-def tracking(scope: Scope, metadata: MetadataStore, artifacts: ArtifactStore, tmp_path: Path) -> Tracking:
-    return Tracking(scope, metadata=metadata, artifacts=artifacts, folder=tmp_path)
 
 
 @pytest.fixture

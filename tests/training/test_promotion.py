@@ -272,7 +272,7 @@ from tidemill.tracking.service import Tracking
 from tidemill.training.service import Training
 
 home = Path(sys.argv[1])
-scope, metadata = Scope("flights", "ada", ManualClock(0)), open_metadata("sqlite:", home)
+scope, metadata = Scope("bikes", "ada", ManualClock(0)), open_metadata("sqlite:", home)
 artifacts = open_artifacts("file:", home)
 tracking = Tracking(scope, metadata=metadata, artifacts=artifacts, folder=home)
 registry = Registry(scope, metadata=metadata, artifacts=artifacts)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill.core.errors import Conflict, InvalidArgument, InvalidData, NotFound
@@ -116,20 +116,26 @@ class OnlineSuite:
     A subclass gives a fixture `online`: an open, empty store.
     """
 
+    @pytest.fixture
+    def examples(self) -> int:
+        """How many examples the oracle is asked; a store whose answers take long may override it."""
+        return settings().max_examples
+
     @pytest.mark.parametrize("fixed", [True, False])
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-    @given(batches=_batches, points=st.lists(_times, min_size=2, max_size=8), before=_times)
-    def test_answers_as_the_oracle(
-        self, online: OnlineStore, fixed: bool, batches: list[list[Row]], points: list[int], before: int
-    ) -> None:
-        pair = Pair(online, fixed)
-        for batch in batches:
-            pair.append(batch)
-        pair.check(points)
-        pair.trim(before)
-        pair.check(points)
-        pair.append(batches[0])
-        pair.check(points)
+    def test_answers_as_the_oracle(self, online: OnlineStore, fixed: bool, examples: int) -> None:
+        @settings(max_examples=examples)
+        @given(batches=_batches, points=st.lists(_times, min_size=2, max_size=8), before=_times)
+        def answers(batches: list[list[Row]], points: list[int], before: int) -> None:
+            pair = Pair(online, fixed)
+            for batch in batches:
+                pair.append(batch)
+            pair.check(points)
+            pair.trim(before)
+            pair.check(points)
+            pair.append(batches[0])
+            pair.check(points)
+
+        answers()
 
     @pytest.mark.parametrize("fixed", [True, False])
     def test_many_records_of_a_key_in_any_order(self, online: OnlineStore, fixed: bool) -> None:

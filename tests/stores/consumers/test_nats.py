@@ -15,17 +15,16 @@ from urllib.parse import urlsplit
 import nats
 import pytest
 from nats.js import JetStreamContext
+from tests.stores.consumers.behind import BehindProxySuite
 
 from tidemill.core.errors import InvalidArgument, NotFound, PermissionDenied
 from tidemill.stores.consumers.nats_link import NatsLink
 from tidemill.stores.consumers.nats_reader import NatsReader
 from tidemill.stores.consumers.open import open_consumer, open_producer
 from tidemill.testing.consumer_suite import (
-    Breakable,
     LeasedSuite,
     NumberedSuite,
     Place,
-    RemoteSuite,
     ReplayingSuite,
     payloads,
     poll_until,
@@ -70,23 +69,13 @@ def place(nats_url: str, subjects: str, tmp_path: Path) -> Place:
     return Place(f"{nats_url}/{subjects}.events?lease=0.9", tmp_path)
 
 
-class TestNats(ReplayingSuite, NumberedSuite, LeasedSuite, RemoteSuite):
-    @pytest.fixture
-    def place(self, place: Place) -> Place:
-        return place
+@pytest.fixture
+def remote_url(nats_url: str, subjects: str) -> str:
+    return f"{nats_url}/{subjects}.events?lease=30"
 
-    @pytest.fixture
-    def remote(self, way: tuple[Breakable, str], tmp_path: Path) -> Place:
-        return Place(way[1], tmp_path)
 
-    @pytest.fixture
-    def connection(self, way: tuple[Breakable, str]) -> Breakable:
-        return way[0]
-
-    @pytest.fixture
-    def way(self, subjects: str, nats_url: str, proxied: Any) -> tuple[Breakable, str]:
-        broken: tuple[Breakable, str] = proxied(f"{nats_url}/{subjects}.events?lease=30")
-        return broken
+class TestNats(BehindProxySuite, ReplayingSuite, NumberedSuite, LeasedSuite):
+    """The contract, of JetStream."""
 
 
 def test_a_wildcard_reads_several_subjects_in_one_line(place: Place, nats_url: str, subjects: str) -> None:

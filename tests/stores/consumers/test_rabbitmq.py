@@ -11,15 +11,14 @@ from urllib.parse import urlsplit
 
 import pika
 import pytest
+from tests.stores.consumers.behind import BehindProxySuite
 
 from tidemill.core.errors import InvalidArgument, NotFound, PermissionDenied
 from tidemill.stores.consumers.open import open_consumer, open_producer
 from tidemill.stores.consumers.protocol import earliest
 from tidemill.testing.consumer_suite import (
-    Breakable,
     ConsumerSuite,
     Place,
-    RemoteSuite,
     numbered,
     payloads,
     poll_until,
@@ -59,23 +58,13 @@ def place(rabbitmq_url: str, queue: str, tmp_path: Path) -> Place:
     return Place(f"{rabbitmq_url}/?queue={queue}", tmp_path)
 
 
-class TestRabbitMQ(ConsumerSuite, RemoteSuite):
-    @pytest.fixture
-    def place(self, place: Place) -> Place:
-        return place
+@pytest.fixture
+def remote_url(rabbitmq_url: str, queue: str) -> str:
+    return f"{rabbitmq_url}/%2F?queue={queue}"
 
-    @pytest.fixture
-    def remote(self, way: tuple[Breakable, str], tmp_path: Path) -> Place:
-        return Place(way[1], tmp_path)
 
-    @pytest.fixture
-    def connection(self, way: tuple[Breakable, str]) -> Breakable:
-        return way[0]
-
-    @pytest.fixture
-    def way(self, queue: str, rabbitmq_url: str, proxied: Any) -> tuple[Breakable, str]:
-        broken: tuple[Breakable, str] = proxied(f"{rabbitmq_url}/%2F?queue={queue}")
-        return broken
+class TestRabbitMQ(BehindProxySuite, ConsumerSuite):
+    """The contract, of a queue."""
 
 
 def test_seeking_puts_back_what_is_not_committed(place: Place) -> None:

@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 import redis
+from tests.stores.consumers.behind import BehindProxySuite
 
 from tidemill.core.errors import InvalidArgument, PermissionDenied
 from tidemill.stores.consumers.open import open_consumer, open_producer
 from tidemill.testing.consumer_suite import (
-    Breakable,
     LeasedSuite,
     Place,
-    RemoteSuite,
     ReplayingSuite,
     payloads,
     poll_until,
@@ -39,28 +38,16 @@ def place(client: Any, redis_url: str, name: str, tmp_path: Path) -> Place:
     return Place(f"{redis_url}?stream={name}&lease=0.9", tmp_path)
 
 
-class TestRedis(ReplayingSuite, LeasedSuite, RemoteSuite):
-    @pytest.fixture
-    def place(self, place: Place) -> Place:
-        return place
+@pytest.fixture
+def remote_url(client: Any, redis_url: str, name: str) -> str:
+    return f"{redis_url}?stream={name}&lease=30"
 
+
+class TestRedis(BehindProxySuite, ReplayingSuite, LeasedSuite):
     @pytest.fixture
     def divided(self, client: Any, redis_url: str, name: str, tmp_path: Path) -> Place:
         senders = [f"{redis_url}?stream={name}.{n}" for n in range(4)]
         return Place(f"{redis_url}?stream={name}.*&lease=0.9", tmp_path, senders)
-
-    @pytest.fixture
-    def remote(self, way: tuple[Breakable, str], tmp_path: Path) -> Place:
-        return Place(way[1], tmp_path)
-
-    @pytest.fixture
-    def connection(self, way: tuple[Breakable, str]) -> Breakable:
-        return way[0]
-
-    @pytest.fixture
-    def way(self, client: Any, redis_url: str, name: str, proxied: Any) -> tuple[Breakable, str]:
-        broken: tuple[Breakable, str] = proxied(f"{redis_url}?stream={name}&lease=30")
-        return broken
 
 
 def test_entries_of_others(place: Place, client: Any, name: str) -> None:

@@ -17,7 +17,7 @@ from tidemill.stores.metadata.tables import metadata
 
 @pytest.fixture(scope="session")
 def postgres_engine(postgres_url: str) -> Iterator[Engine]:
-    engine = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+    engine = create_engine(postgres_url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)  # tests end connections
     yield engine
     engine.dispose()
 

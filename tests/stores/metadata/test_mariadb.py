@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
-import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, inspect
+from sqlalchemy import create_engine, inspect
 
-from tidemill.core.errors import InvalidArgument, InvalidData, MissingExtra, PermissionDenied, Unavailable
+from tidemill.core.errors import InvalidData
 from tidemill.core.records.events import Event, Pin
 from tidemill.stores.metadata import mariadb
 from tidemill.stores.metadata.open import open_metadata
@@ -26,59 +23,12 @@ class TestMariadb(MetadataSuite):
         return functools.partial(open_metadata, empty_mariadb_url, tmp_path)
 
 
-@pytest.fixture
-def engine(empty_mariadb_url: str) -> Iterator[Engine]:
-    engine = create_engine(empty_mariadb_url, isolation_level="AUTOCOMMIT")
-    yield engine
-    engine.dispose()
-
-
 def tables(url: str) -> list[str]:
     engine = create_engine(url)
     try:
         return inspect(engine).get_table_names()
     finally:
         engine.dispose()
-
-
-def close_connections(engine: Engine) -> None:
-    """Make the server end every connection to the database but this one."""
-    with engine.connect() as connection:
-        others = "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
-        for number in connection.exec_driver_sql(others).scalars().all():
-            connection.exec_driver_sql(f"KILL CONNECTION {number}")
-
-
-@pytest.mark.service
-def test_connections_the_server_closed_are_replaced(empty_mariadb_url: str, engine: Engine, tmp_path: Path) -> None:
-    store = open_metadata(empty_mariadb_url.replace("mysql+pymysql:", "mariadb:"), tmp_path)
-    for round_ in range(2):
-        with store.write() as writer, store.read() as reader:
-            assert reader.count(Pin) == round_
-            writer.add(pin(round_))
-        close_connections(engine)
-    with store.read() as reader:
-        assert reader.count(Pin) == 2
-    store.close()
-
-
-@pytest.mark.service
-def test_a_connection_lost_in_the_middle_is_unavailable_and_changes_nothing(
-    empty_mariadb_url: str, engine: Engine, tmp_path: Path
-) -> None:
-    store = open_metadata(empty_mariadb_url, tmp_path)
-
-    def write_and_lose_the_connection() -> None:
-        with store.write() as writer:
-            writer.add(pin("lost"))
-            close_connections(engine)
-            writer.add(pin("lost too"))
-
-    with pytest.raises(Unavailable, match="does not answer"):
-        write_and_lose_the_connection()
-    with store.write() as writer:
-        assert writer.count(Pin) == 0
-    store.close()
 
 
 @pytest.mark.service
@@ -150,34 +100,3 @@ def test_tables_of_another_program_are_not_touched(mariadb_url: str, tmp_path: P
     with pytest.raises(InvalidData, match="holds tables of another program: runs"):
         open_metadata(mariadb_url, tmp_path)
     assert tables(mariadb_url) == ["runs"]
-
-
-@pytest.mark.service
-def test_an_unknown_user_or_database(empty_mariadb_url: str, tmp_path: Path) -> None:
-    address = empty_mariadb_url.partition("@")[2]
-    with pytest.raises((PermissionDenied, Unavailable), match=r"nobody_x:\*\*\*@") as caught:
-        open_metadata(f"mysql://nobody_x:geheim77@{address}", tmp_path)
-    assert "geheim77" not in str(caught.value)
-    with pytest.raises(Unavailable, match="no_such_database"):
-        open_metadata(empty_mariadb_url.rpartition("/")[0] + "/no_such_database", tmp_path)
-
-
-def test_no_server_at_the_address(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with pytest.raises(Unavailable, match=rf"127\.0\.0\.1:{port}.*Check that the server runs") as caught:
-        open_metadata(f"mysql://ada:geheim77@127.0.0.1:{port}/db", tmp_path)
-    assert "geheim77" not in str(caught.value)
-
-
-@pytest.mark.parametrize("url", ["mysql://ada:geheim77@host:port/db", "mariadb:geheim77", "mysql://u:geheim77@h"])
-def test_a_wrong_url_is_refused_without_repeating_the_password(tmp_path: Path, url: str) -> None:
-    with pytest.raises(InvalidArgument) as caught:
-        open_metadata(url, tmp_path)
-    assert "geheim77" not in str(caught.value)
-
-
-def test_without_the_driver_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"pip install 'tidemill\[mysql\]'"):
-        open_metadata("mysql://h/db", tmp_path)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import socket
 import threading
-from contextlib import suppress
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
 
 
 class Proxy:
@@ -62,3 +65,27 @@ class Proxy:
             other.shutdown(socket.SHUT_RDWR)
         self._sockets.discard(one)
         one.close()
+
+
+@contextmanager
+def proxy_of(url: str) -> Iterator[Proxy]:
+    """A proxy in front of the server of a URL that names host and port."""
+    place = urlsplit(url)
+    assert place.hostname is not None
+    assert place.port is not None
+    proxy = Proxy((place.hostname, place.port))
+    yield proxy
+    proxy.close()
+
+
+@contextmanager
+def own_prefix(redis_url: str) -> Iterator[str]:
+    """A prefix in a Redis that nobody else has; what it leaves goes."""
+    from tidemill.stores.online.redis_server import RedisServer
+
+    prefix = f"tm-{uuid.uuid4().hex[:12]}"
+    yield prefix
+    server = RedisServer(redis_url)
+    for key in server.ask("KEYS", f"{prefix}:*"):
+        server.ask("DEL", key)
+    server.close()

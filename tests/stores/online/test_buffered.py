@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.stores.online.proxy import Proxy
+from tests.stores.online.proxy import Proxy, own_prefix, proxy_of
 
 from tidemill.core.errors import InvalidArgument, NotFound, Unavailable
 from tidemill.stores.online.buffered import BufferedOnline
@@ -245,23 +244,15 @@ def test_a_write_of_another_process_that_waits_comes_first(tmp_path: Path) -> No
 
 @pytest.fixture
 def proxy(redis_url: str) -> Iterator[Proxy]:
-    place = urlsplit(redis_url)
-    proxy = Proxy((place.hostname or "127.0.0.1", place.port or 6379))
-    yield proxy
-    proxy.close()
+    with proxy_of(redis_url) as proxy:
+        yield proxy
 
 
 @pytest.fixture
 def away_url(redis_url: str, proxy: Proxy) -> Iterator[str]:
-    """A URL of the Redis behind the proxy, with a prefix of this test's own."""
-    prefix = f"tm-{uuid.uuid4().hex[:12]}"
-    yield f"redis://127.0.0.1:{proxy.port}{urlsplit(redis_url).path}?prefix={prefix}"
-    from tidemill.stores.online.redis_server import RedisServer
-
-    server = RedisServer(redis_url)
-    for key in server.ask("KEYS", f"{prefix}:*"):
-        server.ask("DEL", key)
-    server.close()
+    """The Redis behind the proxy, with a prefix of this test's own."""
+    with own_prefix(redis_url) as prefix:
+        yield f"redis://127.0.0.1:{proxy.port}{urlsplit(redis_url).path}?prefix={prefix}"
 
 
 def opened(url: str, home: Path, **options: Any) -> BufferedOnline:

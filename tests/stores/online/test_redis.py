@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import socket
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 pytest.importorskip("redis")
+
+from tests.stores.online.proxy import own_prefix
 
 from tidemill.core.errors import InvalidArgument, PermissionDenied, StorageFull, Unavailable
 from tidemill.stores.online.protocol import OnlineStore
@@ -21,13 +22,8 @@ from tidemill.testing.online_suite import WIDTH, OpenStore, SharedOnlineSuite, e
 
 @pytest.fixture
 def prefix(redis_url: str) -> Iterator[str]:
-    """A prefix of this test's own; what it leaves goes."""
-    prefix = f"tm-{uuid.uuid4().hex[:12]}"
-    yield prefix
-    server = RedisServer(redis_url)
-    for key in server.ask("KEYS", f"{prefix}:*"):
-        server.ask("DEL", key)
-    server.close()
+    with own_prefix(redis_url) as prefix:
+        yield prefix
 
 
 @pytest.fixture

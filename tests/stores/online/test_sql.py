@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from sqlalchemy import inspect, make_url
 from tests.stores.online.proxy import Proxy
 
@@ -41,6 +42,11 @@ class TestSqlOnline(SharedOnlineSuite):
     @pytest.fixture
     def open_store(self, open_sql: OpenStore) -> OpenStore:
         return open_sql
+
+    @pytest.fixture(params=[4, pytest.param(1, marks=pytest.mark.slow)], ids=["a quarter", "all"])
+    def examples(self, request: pytest.FixtureRequest) -> int:
+        """Each asks the server eighty questions: `make test` tries a quarter of them, `make verify` all."""
+        return settings().max_examples // request.param
 
 
 @pytest.fixture
