@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidemill.core.errors import InvalidData
-from tidemill.stores.online.protocol import NEVER_KNOWN, TIMES, Block, Entries
+from tidemill.stores.online.protocol import NEVER_KNOWN, TIMES, Block, Blocks, Entries
 
 CHUNK_BYTES = 1920
 """Two chunks, with their keys, share a page of 4 KiB; a larger value would go to pages of its own."""
@@ -56,6 +56,17 @@ class Layout(Protocol):
 
     def record(self, block: Block, index: int) -> bytes: ...
 
+    def count(self, value: bytes) -> int:
+        """How many records a chunk has."""
+        ...
+
+    def lengthened(self, value: bytes, block: Block) -> list[tuple[int, bytes]] | None:
+        """A chunk with records behind its own, and what does not fit into it as further chunks; None when it is not simple.
+
+        Each with the place in the block of its first record, which is -1 for the chunk itself.
+        """
+        ...
+
 
 class FixedLayout:
     """Records of one width."""
@@ -93,6 +104,17 @@ class FixedLayout:
     def record(self, block: Block, index: int) -> bytes:
         record: bytes = block.words[index].tobytes()
         return record
+
+    def count(self, value: bytes) -> int:
+        return len(value) // self.record_bytes
+
+    def lengthened(self, value: bytes, block: Block) -> list[tuple[int, bytes]] | None:
+        raw, width = block.words.tobytes(), self.record_bytes
+        full = max(CHUNK_BYTES // width, 1)
+        head = min(max(full - len(value) // width, 0), len(block.words))
+        result = [(-1, value + raw[: head * width])] if head and value else []
+        heads = range(head if value else 0, len(block.words), full)
+        return result + [(place, raw[place * width : (place + full) * width]) for place in heads]
 
 
 class VariableLayout:
@@ -134,6 +156,12 @@ class VariableLayout:
         times: bytes = block.words[index].tobytes()
         return times + block.payloads[index]
 
+    def count(self, value: bytes) -> int:
+        return self._shape(value)[0]
+
+    def lengthened(self, value: bytes, block: Block) -> list[tuple[int, bytes]] | None:
+        return None
+
     @staticmethod
     def _shape(value: bytes) -> tuple[int, int]:
         count: int = _COUNT.unpack_from(value)[0]
@@ -160,6 +188,18 @@ def cut(block: Block, low: int, high: int) -> Block:
 def join(first: Block, second: Block) -> Block:
     """The records of two blocks."""
     return Block(np.concatenate([first.words, second.words]), [*first.payloads, *second.payloads])
+
+
+def joined(blocks: Sequence[Block]) -> Blocks:
+    """Blocks, of which there is one at least, as one."""
+    if isinstance(blocks, Blocks):
+        return blocks
+    starts = np.zeros(len(blocks) + 1, np.int64)
+    np.cumsum([len(block.words) for block in blocks], out=starts[1:])
+    if len(blocks) == 1:
+        return Blocks(blocks[0], starts)
+    payloads = [payload for block in blocks for payload in block.payloads]
+    return Blocks(Block(np.concatenate([block.words for block in blocks]), payloads), starts)
 
 
 def ordered(block: Block, groups: NDArray[np.int64]) -> tuple[Block, NDArray[np.int64]]:

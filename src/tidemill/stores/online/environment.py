@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import lmdb
 
 from tidemill.core.errors import Conflict, StorageFull, Unavailable
+from tidemill.stores.online.tail import Tail
 
 T = TypeVar("T")
 
@@ -46,6 +47,7 @@ class Environment:
                 str(path), map_size=map_size, metasync=False, meminit=False, max_readers=MAX_READERS, max_spare_txns=8
             )
             self._lmdb.reader_check()
+        self.tail = Tail(path)
 
     def begin(self) -> Any:
         """A read transaction with buffers copied on access; give it back to `end`."""
@@ -59,6 +61,9 @@ class Environment:
             self._leave()
             self._resize(0)  # another process has grown the map: adopt its size
             return self.begin()
+        except lmdb.BadRslotError:
+            self._leave()
+            return self.begin()  # a forked child closed what it had of a transaction kept for later: take the next one
         except BaseException:
             self._leave()
             raise
@@ -83,6 +88,27 @@ class Environment:
                 except lmdb.MapFullError:
                     self._lmdb.reader_check()  # slots of dead readers keep old pages from being used again
                     self._resize(2 * self._lmdb.info()["map_size"])
+                except lmdb.MapResizedError:
+                    self._resize(0)
+                finally:
+                    self.writing = False
+
+    def hold(self, work: Callable[[Any], T]) -> T:
+        """Run `work` while nobody else writes, in a writing transaction that writes nothing.
+
+        Raises:
+            StorageFull: `work` found no room.
+        """
+        with self._writing:
+            while True:
+                try:
+                    self.writing = True
+                    with _translated(self.path):
+                        transaction = self._lmdb.begin(write=True)
+                        try:
+                            return work(transaction)
+                        finally:
+                            transaction.abort()
                 except lmdb.MapResizedError:
                     self._resize(0)
                 finally:
