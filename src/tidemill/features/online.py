@@ -25,7 +25,9 @@ from tidemill.features.feed import (
     current_generation,
     dump_columns,
     load_columns,
+    load_pointer,
     merged_ranges,
+    pointer_record,
     put_pointer,
     read_pointer,
     unseen,
@@ -85,6 +87,7 @@ class Online:
         self._names: dict[FeatureView, Names] = {}
         self._shapes: dict[tuple[FeatureView, bytes], Shape] = {}
         self._pointers: dict[FeatureView, Pointer] = {}
+        self._records: dict[FeatureView, tuple[bytes, Pointer]] = {}
         self._readers: dict[tuple[Any, ...], ServiceReader] = {}
         self._vectors: dict[tuple[Any, ...], ServiceReader] = {}
 
@@ -130,7 +133,7 @@ class Online:
         feed = Feed(self._store, shape, names, pointer.generation)
         rows = self._new_rows(view, shape.rows, pointer)
         ranges = merged_ranges(pointer.ranges, rows["ingest_seq"].cast(pl.Int64).to_numpy())
-        added = sum(feed.append(part.lazy()) for part in rows.iter_slices(ROWS_AT_ONCE))
+        added = sum(feed.append(part) for part in rows.iter_slices(ROWS_AT_ONCE))
         applied = Pointer(pointer.generation, pointer.columns, ranges)
         put_pointer(self._store, names, applied)
         self._pointers[view] = applied
@@ -165,21 +168,25 @@ class Online:
             if pointer is not None:
                 shape = self._shape(view, pointer.columns)
                 feed = Feed(self._store, shape, self._named(view), pointer.generation)
-                added += feed.append(frame.lazy())
+                added += feed.append(frame)
         return added
 
     def _pointer(self, view: FeatureView) -> Pointer | None:
         """The pointer, or the last one seen while a store that keeps writes for later cannot be read."""
+        known = self._records.get(view)
         try:
             with self._store.read() as reader:
-                pointer = read_pointer(reader, self._named(view))
+                record = pointer_record(reader, self._named(view))
         except Unavailable:
             if view not in self._pointers:
                 raise
             return self._pointers[view]
-        if pointer is not None:
-            self._pointers[view] = pointer
-        return pointer
+        if record is None:
+            return None
+        if known is None or known[0] != record:
+            known = self._records[view] = record, load_pointer(record)
+            self._pointers[view] = known[1]
+        return known[1]
 
     def trim(self, views: Sequence[FeatureView], *, lateness: Duration = "1d") -> int:
         """Forget rows that no question from now on reaches, older than the longest window or ttl and the lateness.

@@ -262,3 +262,20 @@ def within(block: Block, start: int, end: int) -> Block:
     if low == 0 and high == len(block.words):
         return block
     return cut(block, int(low), int(high))
+
+
+def search(event: NDArray[np.int64], first: Words, last: Words, times: Words) -> Words:
+    """In each of many ordered stretches the first place whose time is not before a given one: a binary search for all.
+
+    Args:
+        event: The event times of all stretches, one after the other.
+        first: Where each stretch begins.
+        last: Where it ends.
+        times: A time for each, or several rows of them.
+    """
+    low, high = np.broadcast_to(first, times.shape), np.broadcast_to(last, times.shape)
+    for _ in range(int((last - first).max(initial=0)).bit_length()):
+        middle = (low + high) >> 1
+        before = (event[np.minimum(middle, len(event) - 1)] < times) & (low < high)
+        low, high = np.where(before, middle + 1, low), np.where(before, high, middle)
+    return low

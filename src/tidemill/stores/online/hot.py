@@ -57,6 +57,14 @@ class Hot:
             self._make_room(len(self.codes))
         return np.array(found, np.int64)
 
+    def code(self, key: bytes) -> int:
+        """The number of a key, which is added when it is new."""
+        found = self.codes.get(key)
+        if found is None:
+            found = self.codes[key] = len(self.codes)
+            self._make_room(found + 1)
+        return found
+
     def _make_room(self, keys: int) -> None:
         have = len(self._place)
         if keys > have:
@@ -71,6 +79,10 @@ class Hot:
         floors = self._floor[codes]
         missing: NDArray[np.bool_] = (floors > start) | (floors == NOWHERE)
         return missing
+
+    def meets(self, code: int, floor: int) -> None:
+        """Note that there are no records of a key from a time on but those that are here."""
+        self._floor[code] = floor
 
     def floor(self, code: int) -> int:
         """The event time from which on all records of a key are here."""
@@ -96,7 +108,7 @@ class Hot:
         """Take one record of the log, newer than all of its key."""
         count = self._count.item(code)
         if count >= self._room.item(code):
-            self._reserve(np.array([code]), np.array([count + 1]))
+            self._reserve_one(code, count + 1)
         place = self._place.item(code) + count
         self._words[:, place] = words
         if self._payloads is not None:
@@ -165,7 +177,7 @@ class Hot:
         place, count = self._place.item(code), self._count.item(code)
         both = chunks.merged(self._cut(place, place + count), block)
         count = len(both.words)
-        self._reserve(np.array([code]), np.array([count]))
+        self._reserve_one(code, count)
         place = self._place.item(code)
         self._words[:, place : place + count] = both.words.T
         if self._payloads is not None:
@@ -186,6 +198,19 @@ class Hot:
         self._copy(_stretches(self._place[moved], held), _stretches(places, held))
         self._place[moved], self._room[moved] = places, rooms
         self._used += wanted
+
+    def _reserve_one(self, code: int, count: int) -> None:
+        if count <= self._room.item(code):
+            return
+        room = max(2 * count, _LEAST_ROOM)
+        if self._used + room > self._words.shape[1]:
+            self._close_gaps(room)
+        place, held, target = self._place.item(code), self._count.item(code), self._used
+        self._words[:, target : target + held] = self._words[:, place : place + held]
+        if self._payloads is not None:
+            self._payloads[target : target + held] = self._payloads[place : place + held]
+        self._place[code], self._room[code] = target, room
+        self._used += room
 
     def _copy(self, source: Ints, target: Ints) -> None:
         self._words[:, target] = self._words[:, source]
@@ -236,22 +261,13 @@ class Hot:
 
     def ranges(self, codes: Ints, low: Ints, high: Ints) -> Blocks:
         """The records of keys with low <= event time < high."""
-        start = self._search(codes, low)
-        counts = np.maximum(self._search(codes, high) - start, 0)
+        first = self._place[codes]
+        last = first + self._count[codes]
+        start = chunks.search(self._words[0], first, last, low)
+        counts = np.maximum(chunks.search(self._words[0], first, last, high) - start, 0)
         index = _stretches(start, counts)
         payloads = () if self._payloads is None else self._payloads[index].tolist()
         return Blocks(Block(self._words[:, index].T, payloads), np.append(0, np.cumsum(counts)))
-
-    def _search(self, codes: Ints, times: Ints) -> Ints:
-        """The first place of each key whose event time is not before a time: a binary search for all at once."""
-        low = self._place[codes]
-        high = low + self._count[codes]
-        event = self._words[0]
-        for _ in range(int((high - low).max(initial=0)).bit_length()):
-            middle = (low + high) >> 1
-            before = (event[np.minimum(middle, len(event) - 1)] < times) & (low < high)
-            low, high = np.where(before, middle + 1, low), np.where(before, high, middle)
-        return low
 
     def _cut(self, low: int, high: int) -> Block:
         payloads = () if self._payloads is None else self._payloads[low:high].tolist()

@@ -17,7 +17,7 @@ import numpy as np
 from tidemill.stores.online import chunks, lmdb_views
 from tidemill.stores.online.environment import FIRST_MAP, Environment, acquire, release
 from tidemill.stores.online.hot import NOWHERE, Hot
-from tidemill.stores.online.lmdb_append import add_directly, append_to_log, is_small, load_chunks, merge
+from tidemill.stores.online.lmdb_append import add_directly, append_to_log, is_small, load_chunks, loaded, merge
 from tidemill.stores.online.lmdb_chunks import trim
 from tidemill.stores.online.lmdb_views import View, framed, seek_time, values_between, view_of
 from tidemill.stores.online.protocol import TIMES, Block, Blocks, Entries, Question, ViewStats, check_width
@@ -193,11 +193,7 @@ class LmdbReader:
     def _range_of_one(self, hot: Hot, view: View, key: bytes | None, low: int, high: int) -> Sequence[Block]:
         if key is None or low >= high:
             return [view.layout.decode([])]
-        code = hot.codes.get(key)
-        if code is None or not _covers(hot.floor(code), low):
-            codes = hot.coded([key])
-            load_chunks(hot, self._cursor, view, [key], codes, np.array([low]))
-            code = int(codes[0])
+        code = loaded(hot, self._cursor, view, key, low)
         return [hot.one(code, low, high)]
 
     def position(self, view: str, feed: str) -> int | None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tidemill.stores.online import chunks
-from tidemill.stores.online.hot import Hot, Ints
+from tidemill.stores.online.hot import NOWHERE, Hot, Ints
 from tidemill.stores.online.lmdb_chunks import Arranged, Chunks
 from tidemill.stores.online.lmdb_views import (
     View,
@@ -70,9 +70,8 @@ def _new_records(hot: Hot, cursor: Any, view: View, entries: Entries, positions:
     """The entries that are not in the store yet, in order."""
     block = view.layout.block(entries)
     if len(block.words) == 1 == len(entries.keys):
-        key = entries.keys[0]
-        code, times = hot.codes.get(key), tuple(block.words[0, : chunks.TIME_WORDS].tolist())
-        if code is not None and hot.floor(code) <= times[0] and hot.follows(code, times):
+        key, times = entries.keys[0], tuple(block.words[0, : chunks.TIME_WORDS].tolist())
+        if hot.follows(loaded(hot, cursor, view, key, times[0]), times):
             return Appended(view.number, view.fixed, [key], np.ones(1, np.int64), block, positions)
     keys, counts = list(entries.keys), np.diff(entries.starts)
     block, groups = chunks.ordered(block, np.repeat(np.arange(len(keys)), counts))
@@ -95,6 +94,21 @@ def _with_records(keys: Sequence[bytes], groups: Ints) -> tuple[list[bytes], Int
         return list(keys), counts
     some = np.flatnonzero(counts)
     return [keys[place] for place in some.tolist()], counts[some]
+
+
+def loaded(hot: Hot, cursor: Any, view: View, key: bytes, start: int) -> int:
+    """The number of a key all of whose records at or after a time are in memory; see `load_chunks`."""
+    code = hot.code(key)
+    floor = hot.floor(code)
+    if floor > start or floor == NOWHERE:
+        values, floor = chunks_from(cursor, view.prefix + framed(key), start)
+        if values:
+            block = view.layout.decode(values)
+            one = np.array([code, len(block.words), floor])
+            hot.load(one[:1], one[1:2], block, one[2:])
+        else:
+            hot.meets(code, floor)
+    return code
 
 
 def load_chunks(hot: Hot, cursor: Any, view: View, keys: Sequence[bytes], codes: Ints, starts: Ints) -> None:
