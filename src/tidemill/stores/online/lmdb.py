@@ -25,6 +25,9 @@ from tidemill.stores.online.tail import Moment, Tail, Unmerged
 
 T = TypeVar("T")
 
+LOG_SIZE = 4 << 20
+"""Bytes of the log after which its records are moved into chunks."""
+
 _TOP = 2**63 - 1
 _event = struct.Struct("<q").unpack_from
 
@@ -226,13 +229,14 @@ class LmdbOnline:
     Args:
         path: The folder; made when absent.
         map_size: Bytes of address space at first; it doubles when the content no longer fits.
+        log_size: Bytes of the log after which its records are moved into chunks.
 
     Raises:
         FormatTooNew: A newer program wrote it.
     """
 
-    def __init__(self, path: Path, *, map_size: int = FIRST_MAP) -> None:
-        self._path, self._map_size = path, map_size
+    def __init__(self, path: Path, *, map_size: int = FIRST_MAP, log_size: int = LOG_SIZE) -> None:
+        self._path, self._map_size, self._log_size = path, map_size, log_size
         self._pid = os.getpid()
         self._environment = acquire(path, map_size)
         self._closed = False
@@ -250,11 +254,11 @@ class LmdbOnline:
         self._write(lambda transaction, _: lmdb_views.declare(transaction, view, -1 if width is None else width))
 
     def append(self, view: str, entries: Entries, *, positions: Mapping[str, int] | None = None) -> int:
-        tail, given = self._env.tail, positions or {}
+        tail, given, full = self._env.tail, positions or {}, self._log_size
         if not is_small(entries):
             return self._write(lambda transaction, _: add_directly(transaction, tail, view, entries, given))
         while True:
-            added = self._env.hold(lambda transaction: append_to_log(transaction, tail, view, entries, given))
+            added = self._env.hold(lambda transaction: append_to_log(transaction, tail, view, entries, given, full))
             if added is not None:
                 tail.settle()
                 return added

@@ -28,8 +28,6 @@ from tidemill.stores.online.tail import Tail, owners_of
 SMALL = 20_000
 """Appends of more records go into the chunks at once."""
 SMALL_BYTES = 1 << 20
-FULL = 4 << 20
-"""Bytes of a log whose records are moved into the chunks before the next append."""
 
 
 def is_small(entries: Entries) -> bool:
@@ -40,7 +38,7 @@ def is_small(entries: Entries) -> bool:
 
 
 def append_to_log(
-    transaction: Any, tail: Tail, name: str, entries: Entries, positions: Mapping[str, int]
+    transaction: Any, tail: Tail, name: str, entries: Entries, positions: Mapping[str, int], full: int
 ) -> int | None:
     """Append what is new of some entries.
 
@@ -50,6 +48,7 @@ def append_to_log(
         name: The view.
         entries: The records.
         positions: Set with them.
+        full: Bytes of a log to which nothing is appended.
 
     Returns:
         How many were new; None when the log has to be merged first.
@@ -57,7 +56,7 @@ def append_to_log(
     with tail.lock:
         moment = tail.last(transaction)
         log = moment.log or tail.create(moment.number)
-        if tail.is_damaged or moment.length > FULL:
+        if tail.is_damaged or moment.length > full:
             return None
         view = view_of(transaction, name)
         block = _new_records(tail.hot(view), transaction.cursor(), view, entries, positions)
