@@ -36,6 +36,8 @@ EVENT_ID = ("\0id0", "\0id1")
 """Columns that hold 128 bits of a digest of the event id."""
 
 ROWS_AT_ONCE = 500_000
+_FEW = 20_000
+"""More rows are brought in order by Polars, on all processors."""
 _TWO_WORDS = struct.Struct("<qq")
 _POINTER, _GENERATION = b"pointer", "generation"
 _LATEST = 2**63 - 1
@@ -217,6 +219,8 @@ class Batch:
     def entries(self) -> Entries:
         """All rows, by key."""
         order, keys, starts = grouped(self.keys)
+        if order is not None and len(order) > _FEW:
+            return Entries(keys, starts, self.times[order], self.shape.codec.encode(self.frame[order]))
         times, payloads = self.times, self.shape.codec.encode(self.frame)
         if order is not None:
             times = times[order]

@@ -212,7 +212,7 @@ def test_a_file_of_before_there_was_a_log_is_read_and_goes_on(tmp_path: Path) ->
 
     def as_before(transaction: Any) -> None:
         transaction.put(lmdb_views._VIEWS + b"v", number)
-        transaction.pop(lmdb_views._LOG)
+        transaction.pop(lmdb_views.LOG)
         transaction.pop(lmdb_views._FORMAT)
 
     store._env.write(as_before)

@@ -37,7 +37,8 @@ class Environment:
         self.path = path
         self.users = 0
         self.writing = False
-        self._quiet = threading.Condition()
+        self._guard = threading.RLock()
+        self._quiet = threading.Condition(self._guard)
         self._reading = 0
         self._resizing = False
         self._writing = threading.RLock()
@@ -51,7 +52,7 @@ class Environment:
 
     def begin(self) -> Any:
         """A read transaction with buffers copied on access; give it back to `end`."""
-        with self._quiet:
+        with self._guard:  # the condition's own lock, without the condition's own steps
             while self._resizing:
                 self._quiet.wait()
             self._reading += 1
@@ -118,7 +119,7 @@ class Environment:
         self._lmdb.close()
 
     def _leave(self) -> None:
-        with self._quiet:
+        with self._guard:
             self._reading -= 1
             if not self._reading:
                 self._quiet.notify_all()

@@ -20,6 +20,7 @@ from tidemill.stores.online.hot import NOWHERE, Hot
 from tidemill.stores.online.lmdb_append import add_directly, append_to_log, is_small, load_chunks, loaded, merge
 from tidemill.stores.online.lmdb_chunks import trim
 from tidemill.stores.online.lmdb_views import View, framed, seek_time, values_between, view_of
+from tidemill.stores.online.log import HEADER
 from tidemill.stores.online.protocol import TIMES, Block, Blocks, Entries, Question, ViewStats, check_width
 from tidemill.stores.online.tail import Moment, Tail, Unmerged
 
@@ -48,17 +49,19 @@ class LmdbReader:
         self._environment.end(self._transaction)
 
     def _begin(self) -> None:
+        self._transaction = self._environment.begin()
+        self._quiet = self._tail.is_empty(self._transaction)
         absent = -1
-        while True:
-            self._transaction = self._environment.begin()
+        while not self._quiet:
             moment = self._tail.moment(self._transaction, absent=absent)
             if moment is not None:
+                self._moment: Moment = moment
+                self._quiet = moment.length == HEADER
                 break
             absent = lmdb_views.log_number(self._transaction)
             self._environment.end(self._transaction)
+            self._transaction = self._environment.begin()
         self._cursor = self._transaction.cursor()
-        self._moment: Moment = moment
-        self._quiet = self._tail.is_quiet(moment)
 
     def _locked(self) -> Tail:
         """The log as of this moment, its lock held: give it back."""
@@ -113,6 +116,9 @@ class LmdbReader:
     def latest(
         self, view: str, keys: Sequence[bytes | None], at: Sequence[int], *, known: bool = False
     ) -> list[bytes | None]:
+        if self._quiet:
+            found = view_of(self._transaction, view)
+            return self._latest(found, keys, at, known) if found.rows else [None] * len(keys)
         return self._ask(
             view,
             lambda tail, found: self._latest_of_both(tail.hot(found), found, keys, at, known),
@@ -200,9 +206,10 @@ class LmdbReader:
         return [hot.one(code, low, high)]
 
     def position(self, view: str, feed: str) -> int | None:
-        unmerged = self._unmerged(view)
-        if unmerged is not None and feed in unmerged.positions:
-            return unmerged.positions[feed]
+        if not self._quiet:
+            unmerged = self._unmerged(view)
+            if unmerged is not None and feed in unmerged.positions:
+                return unmerged.positions[feed]
         found = lmdb_views.position_of(self._transaction, view, feed)
         if found is None:
             view_of(self._transaction, view)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from tidemill.stores.online.log import Appended, encode
 from tidemill.stores.online.protocol import Block, Entries
 from tidemill.stores.online.tail import Tail, owners_of
 
-SMALL = 20_000
+SMALL = 4_096
 """Appends of more records go into the chunks at once."""
 SMALL_BYTES = 1 << 20
 
@@ -153,7 +154,7 @@ def add_directly(transaction: Any, tail: Tail, name: str, entries: Entries, posi
     arranged = Arranged(view, entries.keys, owners, view.layout.block(entries))
     added = Chunks(transaction, view).add(arranged)
     newest = max(view.newest, int(entries.times[:, 0].max()))
-    put_view(transaction, name, view._replace(rows=view.rows + added, newest=newest, changes=view.changes + 1))
+    put_view(transaction, name, replace(view, rows=view.rows + added, newest=newest, changes=view.changes + 1))
     return added
 
 
@@ -181,4 +182,4 @@ def _merge_view(transaction: Any, name: str, view: View, blocks: list[Appended],
     words = np.concatenate([block.records.words for block in blocks])
     payloads = [payload for block in blocks for payload in block.records.payloads]
     added = Chunks(transaction, view).add(Arranged(view, keys, owners, Block(words, payloads)))
-    put_view(transaction, name, view._replace(rows=view.rows + added, newest=max(view.newest, newest)))
+    put_view(transaction, name, replace(view, rows=view.rows + added, newest=max(view.newest, newest)))

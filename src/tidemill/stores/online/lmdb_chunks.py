@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -157,5 +158,5 @@ def trim(transaction: Any, name: str, before: int) -> int:
         if len(rest.words):
             new = place + inverted(rest.words[:1, : chunks.TIME_WORDS])
             transaction.put(new, next(view.layout.encode(rest, [0, len(rest.words)])))
-    put_view(transaction, name, view._replace(rows=view.rows - gone, changes=view.changes + 1))
+    put_view(transaction, name, replace(view, rows=view.rows - gone, changes=view.changes + 1))
     return gone

@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import astuple, dataclass
+from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +27,7 @@ FORMAT = 2
 NONE = -(2**63)
 _TOP = 2**63 - 1
 _DESCRIPTION = struct.Struct("<IiQqQ")
-_NEXT, _VIEWS, _POSITIONS, _LOG, _FORMAT = (b"\0\0\0\0" + letter for letter in (b"n", b"v", b"p", b"l", b"f"))
+_NEXT, _VIEWS, _POSITIONS, LOG, _FORMAT = (b"\0\0\0\0" + letter for letter in (b"n", b"v", b"p", b"l", b"f"))
 _LONGEST = 440
 """Longer keys are replaced by their sha256: LMDB's keys end at 511 bytes."""
 seek_time = struct.Struct(">Q").pack
@@ -33,7 +35,8 @@ _head_time = struct.Struct(">Q").unpack_from
 _length = struct.Struct(">H").pack
 
 
-class View(NamedTuple):
+@dataclass(frozen=True)
+class View:
     """The description of a view as kept in the file."""
 
     number: int
@@ -43,17 +46,18 @@ class View(NamedTuple):
     changes: int
     """How often its chunks were changed other than by what the log had."""
 
-    @property
+    @cached_property
     def fixed(self) -> int | None:
         """Bytes of each payload; None when they differ."""
         return None if self.width < 0 else self.width
 
-    @property
+    @cached_property
     def layout(self) -> chunks.Layout:
         return chunks.layout_of(self.fixed)
 
-    @property
+    @cached_property
     def prefix(self) -> bytes:
+        """How the keys of its chunks begin."""
         return self.number.to_bytes(4)
 
 
@@ -82,15 +86,17 @@ def view_of(transaction: Any, name: str) -> View:
     return _described(raw)
 
 
+@lru_cache(1024)
 def _described(raw: bytes) -> View:
     return View(*_DESCRIPTION.unpack(raw.ljust(_DESCRIPTION.size, b"\0")))  # a file of before has no count of changes
 
 
 def put_view(transaction: Any, name: str, view: View) -> None:
     """Replace the description of a view."""
-    transaction.put(_VIEWS + name.encode(), _DESCRIPTION.pack(*view))
+    transaction.put(_VIEWS + name.encode(), _DESCRIPTION.pack(*astuple(view)))
 
 
+@lru_cache(1024)
 def position_key(view: str, feed: str) -> bytes:
     """Where a position is kept."""
     return _POSITIONS + f"{view}\0{feed}".encode()
@@ -120,12 +126,12 @@ def by_number(transaction: Any) -> dict[int, tuple[str, View]]:
 
 def log_number(transaction: Any) -> int:
     """The number of the log that goes with the file."""
-    return int.from_bytes(transaction.get(_LOG, b"\0"), "little")
+    return int.from_bytes(transaction.get(LOG, b"\0"), "little")
 
 
 def put_log_number(transaction: Any, number: int) -> None:
     """Make a log the current one."""
-    transaction.put(_LOG, number.to_bytes(8, "little"))
+    transaction.put(LOG, number.to_bytes(8, "little"))
     transaction.put(_FORMAT, FORMAT.to_bytes(4, "little"))
 
 

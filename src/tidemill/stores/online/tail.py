@@ -84,6 +84,11 @@ class Tail:
         """Where a log is."""
         return self.folder / f"tail-{number}.log"
 
+    def is_empty(self, transaction: Any) -> bool:
+        """Whether all records that a transaction sees are in chunks for sure."""
+        opened = self._opened
+        return opened is not None and opened[1].length == HEADER and log_number(transaction) == opened[0]
+
     def moment(self, transaction: Any, *, writing: bool = False, absent: int = -1) -> Moment | None:
         """The moment a transaction sees; None when it is too old to say.
 
@@ -113,10 +118,6 @@ class Tail:
     def create(self, number: int) -> Log:
         """Begin a log."""
         return Log.create(self.path(number))
-
-    def is_quiet(self, moment: Moment) -> bool:
-        """Whether all there is at a moment is in chunks, and nothing of it is in memory."""
-        return moment.length == HEADER and not self._hot
 
     def reach(self, moment: Moment) -> bool:
         """Learn what there is up to a moment; False when more is known already."""
