@@ -1,7 +1,8 @@
 """LMDB environments: one per file and process, never across a fork, with a map that grows.
 
 Commits flush the data but not the meta page (`metasync=False`): a killed process loses nothing; after a power failure
-the file is whole and at worst one transaction older, and so is the position kept in it: its rows are read again.
+the file is whole and at worst one transaction older, and so is the position kept in it: its rows are read again. The log
+beside the file is flushed before each commit, and else now and then (see `tail`).
 """
 
 from __future__ import annotations
