@@ -124,7 +124,7 @@ class VariableLayout:
         payloads = entries.payloads
         if isinstance(payloads, np.ndarray) or len(payloads) != len(entries.times):
             raise InvalidData(f"payloads are not a list of {len(entries.times)} byte strings")
-        return Block(np.ascontiguousarray(entries.times), payloads)
+        return Block(np.array(entries.times, order="C"), list(payloads))  # the caller may change its own
 
     def sizes(self, block: Block) -> NDArray[np.int64]:
         lengths = np.fromiter(map(len, block.payloads), np.int64, len(block.payloads))

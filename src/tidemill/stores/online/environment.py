@@ -116,6 +116,11 @@ class Environment:
                 finally:
                     self.writing = False
 
+    def flush(self) -> None:
+        """Wait until the disk has the newest transaction."""
+        with _translated(self.path):
+            self._lmdb.sync(True)
+
     def close(self) -> None:
         self._lmdb.close()
 

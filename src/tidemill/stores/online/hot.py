@@ -43,7 +43,8 @@ class Hot:
         self._used = 0
 
     def __len__(self) -> int:
-        return self._used
+        """How much memory it takes, counted in records."""
+        return self._used + len(self.codes)
 
     # -- keys --------------------------------------------------------------------------------------
 

@@ -89,7 +89,11 @@ class LmdbReader:
             try:
                 view = view_of(self._transaction, name)
                 if tail.holds(view):
-                    return hot(tail, view)
+                    try:
+                        return hot(tail, view)
+                    except BaseException:
+                        tail.forget(view)
+                        raise
             finally:
                 tail.lock.release()
         return plain(view_of(self._transaction, name))
@@ -243,7 +247,7 @@ class LmdbOnline:
     """
 
     def __init__(self, path: Path, *, map_size: int = FIRST_MAP, log_size: int = LOG_SIZE) -> None:
-        self._path, self._map_size, self._log_size = path, map_size, log_size
+        self._path, self._map_size, self._log_size = path, map_size, max(log_size, HEADER)
         self._pid = os.getpid()
         self._environment = acquire(path, map_size)
         self._closed = False
@@ -261,19 +265,20 @@ class LmdbOnline:
         self._write(lambda transaction, _: lmdb_views.declare(transaction, view, -1 if width is None else width))
 
     def append(self, view: str, entries: Entries, *, positions: Mapping[str, int] | None = None) -> int:
-        tail, given, full = self._env.tail, positions or {}, self._log_size
+        environment, given, full = self._env, positions or {}, self._log_size
+        tail = environment.tail
         if not is_small(entries):
             return self._write(lambda transaction, _: add_directly(transaction, tail, view, entries, given))
         while True:
-            added = self._env.hold(lambda transaction: append_to_log(transaction, tail, view, entries, given, full))
+            added = environment.hold(lambda transaction: append_to_log(transaction, tail, view, entries, given, full))
             if added is not None:
-                tail.settle()
+                tail.settle(environment.flush)
                 return added
-            self._env.write(lambda transaction: merge(transaction, tail))
+            environment.write(lambda transaction: merge(transaction, tail))
 
     def trim(self, view: str, before: int) -> int:
         def work(transaction: Any, tail: Tail) -> int:
-            if view_of(transaction, view).number in tail.views:
+            if tail.has(transaction, view_of(transaction, view)):
                 merge(transaction, tail)
             return trim(transaction, view, before)
 

@@ -60,7 +60,11 @@ def append_to_log(
         if tail.is_damaged or moment.length > full:
             return None
         view = view_of(transaction, name)
-        block = _new_records(tail.hot(view), transaction.cursor(), view, entries, positions)
+        try:
+            block = _new_records(tail.hot(view), transaction.cursor(), view, entries, positions)
+        except BaseException:
+            tail.forget(view)
+            raise
         if len(block.records.words) or positions:
             tail.wrote(block, log, log.append(encode(block), moment.transaction))
         return len(block.records.words)
@@ -143,7 +147,7 @@ def load_chunks(hot: Hot, cursor: Any, view: View, keys: Sequence[bytes], codes:
 def add_directly(transaction: Any, tail: Tail, name: str, entries: Entries, positions: Mapping[str, int]) -> int:
     """Add entries to the chunks; returns how many were new."""
     view = view_of(transaction, name)
-    if view.number in tail.views:
+    if tail.has(transaction, view):
         merge(transaction, tail)
         view = view_of(transaction, name)
     for feed, position in positions.items():
@@ -161,15 +165,15 @@ def add_directly(transaction: Any, tail: Tail, name: str, entries: Entries, posi
 def merge(transaction: Any, tail: Tail) -> None:
     """Move all records of the log into the chunks, and begin a new log."""
     with tail.lock:
-        number = tail.last(transaction).number
-        views = by_number(transaction)
-        for known, unmerged in tail.views.items():
-            if known in views:  # else it was dropped
-                name, view = views[known]
-                for feed, position in unmerged.positions.items():
-                    put_position(transaction, name, feed, position)
-                if unmerged.rows:
-                    _merge_view(transaction, name, view, unmerged.blocks, unmerged.newest)
+        number, unmerged_views = tail.last(transaction).number, tail.views.copy()
+    views = by_number(transaction)
+    for known, unmerged in unmerged_views.items():  # nobody adds to them while this transaction writes
+        if known in views:  # else it was dropped
+            name, view = views[known]
+            for feed, position in unmerged.positions.items():
+                put_position(transaction, name, feed, position)
+            if unmerged.rows:
+                _merge_view(transaction, name, view, unmerged.blocks, unmerged.newest)
     tail.create(number + 1)
     put_log_number(transaction, number + 1)
     # A power failure may take the newest transaction, and with it the number of the log: the one before is kept for that.

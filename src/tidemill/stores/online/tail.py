@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,7 +67,7 @@ class Tail:
         self.lock = threading.RLock()
         self.folder = folder
         self._opened: tuple[int, Log] | None = None
-        self._synced = time.monotonic() - SYNC_EVERY
+        self._synced, self._flushed = time.monotonic() - SYNC_EVERY, -1
         self._forget()
 
     def _forget(self) -> None:
@@ -171,7 +172,13 @@ class Tail:
         if hot is not None:
             _add(hot, block)
 
-    def prepare(self, transaction: Any) -> Moment:
+    def has(self, transaction: Any, view: View) -> bool:
+        """Whether the log has anything of a view, in a transaction that writes."""
+        with self.lock:
+            self.last(transaction)
+            return view.number in self.views
+
+    def prepare(self, transaction: Any) -> None:
         """Before a change of the LMDB file: learn of all blocks, and wait until the disk has them.
 
         What comes before in the log may not be lost by a power failure that leaves what comes now.
@@ -180,7 +187,6 @@ class Tail:
             moment = self.last(transaction)
         if moment.log is not None and moment.length > HEADER:
             moment.log.sync()
-        return moment
 
     def last(self, transaction: Any) -> Moment:
         """Learn of all blocks, in a transaction that writes."""
@@ -189,12 +195,20 @@ class Tail:
             raise AssertionError("unreachable: there is nothing newer than what the only writer sees")
         return moment
 
-    def settle(self) -> None:
-        """After an append: wait for the disk if that was not done of late, so that a power failure takes little."""
+    def settle(self, flush: Callable[[], None]) -> None:
+        """After an append: wait for the disk if that was not done of late, so that a power failure takes little.
+
+        Args:
+            flush: Waits until the disk has the newest transaction of the LMDB file, and so the number of the log.
+        """
         now = time.monotonic()
-        if now - self._synced > SYNC_EVERY and self._log is not None:
+        log, number = self._log, self._number
+        if now - self._synced > SYNC_EVERY and log is not None:
             self._synced = now
-            self._log.sync()
+            if self._flushed != number:
+                flush()
+                self._flushed = number
+            log.sync()
 
     # -- views -------------------------------------------------------------------------------------
 
@@ -214,6 +228,10 @@ class Tail:
             self._hot[view.number] = hot
         self._asked.add(view.number)
         return hot
+
+    def forget(self, view: View) -> None:
+        """Begin anew with a view's records in memory, after an error that may have left half of a change."""
+        self._hot.pop(view.number, None)
 
 
 def _add(hot: Hot, block: Appended) -> None:
