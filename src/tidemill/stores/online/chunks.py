@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import pairwise
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -202,15 +202,28 @@ def joined(blocks: Sequence[Block]) -> Blocks:
     return Blocks(Block(np.concatenate([block.words for block in blocks]), payloads), starts)
 
 
+class Order(NamedTuple):
+    """How records are ordered by group and times."""
+
+    first: NDArray[np.int64]
+    """The records in order, without those that are equal in both to one before."""
+    again: NDArray[np.int64]
+    """These."""
+
+
+def order(words: Words, groups: NDArray[np.int64]) -> Order:
+    """Order records by group and times; of equal ones the first given comes first."""
+    index = np.lexsort((words[:, 2], words[:, 1], words[:, 0], groups))
+    fresh = np.append(np.ones(len(index[:1]), bool), _rises(words[index], groups[index]))
+    return Order(index[fresh], index[~fresh])
+
+
 def ordered(block: Block, groups: NDArray[np.int64]) -> tuple[Block, NDArray[np.int64]]:
     """Order records by group and times, and keep the first of those that are equal in both."""
-    words = block.words
-    if not _rises(words, groups).all():
-        index = np.lexsort((words[:, 2], words[:, 1], words[:, 0], groups))
-        fresh = np.concatenate([[True], _rises(words[index], groups[index])])
-        index = index[fresh]
-        return take(block, index), groups[index]
-    return block, groups
+    if _rises(block.words, groups).all():
+        return block, groups
+    index = order(block.words, groups).first
+    return take(block, index), groups[index]
 
 
 def _rises(words: Words, groups: NDArray[np.int64]) -> NDArray[np.bool_]:

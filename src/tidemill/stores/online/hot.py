@@ -99,11 +99,9 @@ class Hot:
         if after.all():
             self._extend(codes, counts, block)
             return
-        for group in np.flatnonzero(~after).tolist():
-            low = int(first[group])
-            self._merge(int(codes[group]), chunks.cut(block, low, low + int(counts[group])))
-        rows = np.repeat(after, counts)
-        self._extend(codes[after], counts[after], chunks.take(block, np.flatnonzero(rows)))
+        late = np.repeat(~after, counts)
+        self._insert(codes[~after], counts[~after], chunks.take(block, np.flatnonzero(late)))
+        self._extend(codes[after], counts[after], chunks.take(block, np.flatnonzero(~late)))
 
     def add_one(self, code: int, words: Ints, payload: bytes | None) -> None:
         """Take one record of the log, newer than all of its key."""
@@ -118,15 +116,11 @@ class Hot:
 
     def load(self, codes: Ints, counts: Ints, block: Block, floors: Ints) -> None:
         """Take records of chunks, ordered by key and times, some of which may be here; the floors are met by them."""
-        some = counts > 0
-        first = np.cumsum(counts) - counts
-        empty = some & (self._count[codes] == 0)
-        for group in np.flatnonzero(some & ~empty).tolist():
-            low = int(first[group])
-            self._merge(int(codes[group]), chunks.cut(block, low, low + int(counts[group])))
-        rows = np.repeat(empty, counts)
-        part = block if rows.all() else chunks.take(block, np.flatnonzero(rows))
-        self._extend(codes[empty], counts[empty], part)
+        empty, some = self._count[codes] == 0, counts > 0
+        for keys, put in ((some & empty, self._extend), (some & ~empty, self._insert)):
+            rows = np.repeat(keys, counts)
+            if rows.any():
+                put(codes[keys], counts[keys], block if rows.all() else chunks.take(block, np.flatnonzero(rows)))
         self._floor[codes] = floors
 
     def _follow(self, codes: Ints, times: Times) -> NDArray[np.bool_]:
@@ -151,17 +145,25 @@ class Hot:
 
     def fresh(self, codes: Ints, counts: Ints, words: Times) -> NDArray[np.bool_]:
         """Which records, ordered by key and times, are not here."""
-        first = np.cumsum(counts) - counts
+        late = ~self._follow(codes, words[np.cumsum(counts) - counts])
         found = np.ones(len(words), bool)
-        for group in np.flatnonzero(~self._follow(codes, words[first])).tolist():
-            low, high = int(first[group]), int(first[group] + counts[group])
-            place, count = self._place.item(codes[group]), self._count.item(codes[group])
-            here = self._words[: chunks.TIME_WORDS, place : place + count]
-            begin, end = here[0].searchsorted(words[low, 0]), here[0].searchsorted(words[high - 1, 0], side="right")
-            there = set(map(tuple, here[:, begin:end].T.tolist()))
-            times = map(tuple, words[low:high, : chunks.TIME_WORDS].tolist())
-            found[low:high] = [time not in there for time in times]
+        if late.any():
+            rows = np.flatnonzero(np.repeat(late, counts))
+            asked = words[rows, : chunks.TIME_WORDS]
+            start, old = self._from(codes[late], counts[late], asked)
+            here = self._words[: chunks.TIME_WORDS, _stretches(start, old)].T
+            groups = np.arange(len(old))
+            order = chunks.order(
+                np.concatenate([here, asked]), np.append(groups.repeat(old), groups.repeat(counts[late]))
+            )
+            found[rows[order.again - len(here)]] = False
         return found
+
+    def _from(self, codes: Ints, counts: Ints, words: Times) -> tuple[Ints, Ints]:
+        """Where the records of keys begin that are not before the first of some others, and how many there are."""
+        first, last = self._place[codes], self._place[codes] + self._count[codes]
+        start = chunks.search(self._words[0], first, last, words[np.cumsum(counts) - counts, 0])
+        return start, last - start
 
     def _extend(self, codes: Ints, counts: Ints, block: Block) -> None:
         """Write records behind those that are here."""
@@ -174,16 +176,22 @@ class Hot:
             self._payloads[target] = _objects(block.payloads)
         self._count[codes] += counts
 
-    def _merge(self, code: int, block: Block) -> None:
-        place, count = self._place.item(code), self._count.item(code)
-        both = chunks.merged(self._cut(place, place + count), block)
-        count = len(both.words)
-        self._reserve_one(code, count)
-        place = self._place.item(code)
-        self._words[:, place : place + count] = both.words.T
+    def _insert(self, codes: Ints, counts: Ints, block: Block) -> None:
+        """Put records among those that are here, unless they are."""
+        start, old = self._from(codes, counts, block.words)
+        index = _stretches(start, old)
+        before = start - self._place[codes]
+        payloads = () if self._payloads is None else self._payloads[index].tolist()
+        groups = np.arange(len(codes))
+        owners = np.append(groups.repeat(old), groups.repeat(counts))
+        both, owners = chunks.ordered(chunks.join(Block(self._words[:, index].T, payloads), block), owners)
+        counts = np.bincount(owners, minlength=len(codes))
+        self._reserve(codes, before + counts)
+        target = _stretches(self._place[codes] + before, counts)
+        self._words[:, target] = both.words.T
         if self._payloads is not None:
-            self._payloads[place : place + count] = _objects(both.payloads)
-        self._count[code] = count
+            self._payloads[target] = _objects(both.payloads)
+        self._count[codes] = before + counts
 
     def _reserve(self, codes: Ints, counts: Ints) -> None:
         """Move stretches that are too short for so many records to where there is room."""

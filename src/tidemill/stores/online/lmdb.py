@@ -26,7 +26,7 @@ from tidemill.stores.online.tail import Moment, Tail, Unmerged
 
 T = TypeVar("T")
 
-LOG_SIZE = 4 << 20
+LOG_SIZE = 2 << 20
 """Bytes of the log after which its records are moved into chunks."""
 
 _TOP = 2**63 - 1
