@@ -39,7 +39,7 @@ ROWS_AT_ONCE = 500_000
 _FEW = 20_000
 """More rows are brought in order by Polars, on all processors."""
 _TWO_WORDS = struct.Struct("<qq")
-_POINTER, _GENERATION = b"pointer", "generation"
+_POINTER, _GENERATION, _NUMBER = b"pointer", "generation", "number"
 _LATEST = 2**63 - 1
 
 
@@ -84,21 +84,19 @@ class Names(NamedTuple):
 
 def read_pointer(reader: OnlineReader, names: Names) -> Pointer | None:
     """The pointer of a definition; None before it was first materialized."""
-    record = pointer_record(reader, names)
-    return None if record is None else load_pointer(record)
-
-
-def pointer_record(reader: OnlineReader, names: Names) -> bytes | None:
-    """The pointer as the store has it; equal as long as it does not change."""
     try:
-        return reader.latest(names.pointer, [_POINTER], [_LATEST])[0]
+        record = reader.latest(names.pointer, [_POINTER], [_LATEST])[0]
     except NotFound:
         return None
+    return None if record is None else msgspec.msgpack.decode(record[TIMES.size :], type=Pointer)
 
 
-def load_pointer(record: bytes) -> Pointer:
-    """The pointer of a record."""
-    return msgspec.msgpack.decode(record[TIMES.size :], type=Pointer)
+def pointer_number(reader: OnlineReader, names: Names) -> int | None:
+    """A number that a definition's pointer has for itself; None when it has none."""
+    try:
+        return reader.position(names.pointer, _NUMBER)
+    except NotFound:
+        return None
 
 
 def generation_of(names: Names) -> Position:
@@ -130,7 +128,7 @@ def put_pointer(store: OnlineStore, names: Names, pointer: Pointer) -> None:
     number = 0 if record is None else TIMES.unpack_from(record)[0] + 1
     times = np.array([[number, 0, 0]], np.int64)
     entries = Entries([_POINTER], np.array([0, 1]), times, [msgspec.msgpack.encode(pointer)])
-    store.append(names.pointer, entries, positions={_GENERATION: pointer.generation})
+    store.append(names.pointer, entries, positions={_GENERATION: pointer.generation, _NUMBER: number})
     store.trim(names.pointer, number)
 
 

@@ -47,7 +47,7 @@ class FewRows:
             bounds: Start and end of each window.
         """
         words = block.words
-        if len(words) > MOST or words[:, self._marks].any():
+        if len(words) > MOST or any(words[:, self._marks].ravel().tolist()):
             return None
         event = words[:, 0].tolist()
         spans = [(bisect_left(event, start), bisect_left(event, end)) for start, end in bounds]

@@ -25,9 +25,8 @@ from tidemill.features.feed import (
     current_generation,
     dump_columns,
     load_columns,
-    load_pointer,
     merged_ranges,
-    pointer_record,
+    pointer_number,
     put_pointer,
     read_pointer,
     unseen,
@@ -87,7 +86,7 @@ class Online:
         self._names: dict[FeatureView, Names] = {}
         self._shapes: dict[tuple[FeatureView, bytes], Shape] = {}
         self._pointers: dict[FeatureView, Pointer] = {}
-        self._records: dict[FeatureView, tuple[bytes, Pointer]] = {}
+        self._numbers: dict[FeatureView, int | None] = {}
         self._readers: dict[tuple[Any, ...], ServiceReader] = {}
         self._vectors: dict[tuple[Any, ...], ServiceReader] = {}
 
@@ -136,7 +135,7 @@ class Online:
         added = sum(feed.append(part) for part in rows.iter_slices(ROWS_AT_ONCE))
         applied = Pointer(pointer.generation, pointer.columns, ranges)
         put_pointer(self._store, names, applied)
-        self._pointers[view] = applied
+        self._remember(view, applied)
         return applied, added
 
     def _new_rows(self, view: FeatureView, rows: ViewRows, pointer: Pointer) -> pl.DataFrame:
@@ -173,20 +172,24 @@ class Online:
 
     def _pointer(self, view: FeatureView) -> Pointer | None:
         """The pointer, or the last one seen while a store that keeps writes for later cannot be read."""
-        known = self._records.get(view)
+        names = self._named(view)
         try:
             with self._store.read() as reader:
-                record = pointer_record(reader, self._named(view))
+                number = pointer_number(reader, names)
+                if number is not None and number == self._numbers.get(view):
+                    return self._pointers[view]
+                pointer = read_pointer(reader, names)
         except Unavailable:
             if view not in self._pointers:
                 raise
             return self._pointers[view]
-        if record is None:
-            return None
-        if known is None or known[0] != record:
-            known = self._records[view] = record, load_pointer(record)
-            self._pointers[view] = known[1]
-        return known[1]
+        if pointer is not None:
+            self._pointers[view], self._numbers[view] = pointer, number
+        return pointer
+
+    def _remember(self, view: FeatureView, pointer: Pointer) -> None:
+        self._pointers[view] = pointer
+        self._numbers.pop(view, None)  # it may be another one's
 
     def trim(self, views: Sequence[FeatureView], *, lateness: Duration = "1d") -> int:
         """Forget rows that no question from now on reaches, older than the longest window or ttl and the lateness.
@@ -333,7 +336,7 @@ class Online:
             generation = current_generation(reader, names, use.view)
             pointer = read_pointer(reader, names)
             if pointer is not None:
-                self._pointers[use.view] = pointer
+                self._remember(use.view, pointer)
                 views[use.view] = Stored(names, self._shape(use.view, pointer.columns), generation)
         return ServiceReader(service, views, lambda source: self._read(source).collect_schema(), schema)
 

@@ -6,8 +6,8 @@ and no array but the two that the store takes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -18,8 +18,9 @@ from tidemill.stores.online.protocol import Entries
 
 _KEYS = (pl.String, pl.Int8, pl.Int16, pl.Int32, pl.Int64)
 _INPUTS = (pl.Boolean, pl.Float64, pl.Int8, pl.Int16, pl.Int32, pl.Int64)
-_PYTHON = {pl.Boolean: bool, pl.Float64: float}
+_BLANKS = {pl.Boolean: False, pl.Float64: 0.0}
 _TIME = pl.Datetime("us", "UTC")
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _STARTS = np.array([0, 1])
 
 
@@ -28,48 +29,61 @@ class SingleRow:
 
     Args:
         keys: The key columns.
-        inputs: The columns of the payload, with the Python type of their values.
-        codec: Of the payload.
+        inputs: The columns of the payload.
+        schema: The types of the columns that are read.
+        pack: Makes the payload.
     """
 
-    def __init__(self, keys: tuple[str, ...], inputs: Sequence[tuple[str, type]], codec: FixedCodec) -> None:
-        self._keys, self._inputs, self._pack = keys, inputs, codec.pack
+    def __init__(
+        self, keys: Sequence[str], inputs: Sequence[str], schema: Mapping[str, pl.DataType], pack: Callable[..., bytes]
+    ) -> None:
+        self._keys, self._inputs, self._schema, self._pack = keys, inputs, schema, pack
+        self._blanks = [_BLANKS.get(type(schema[name]), 0) for name in inputs]
+        self._seen: tuple[list[str], list[pl.DataType]] | None = None
 
     @classmethod
     def of(cls, rows: ViewRows, codec: FixedCodec) -> SingleRow | None:
         """For a view over columns it takes as they are; None when one is of a type that needs more care."""
-        simple = all(dtype in _KEYS for dtype in rows.key_types.values())
-        simple &= all(dtype in _INPUTS for dtype in codec.schema.values())
-        simple &= rows.source["event_ts"] == _TIME == rows.source["created_ts"] and codec.marks == 1
-        if not simple:
+        keys = rows.key_types
+        simple = all(dtype in _KEYS for dtype in keys.values())
+        simple &= all(dtype in _INPUTS for dtype in codec.schema.values()) and codec.marks == 1
+        if not simple or not rows.source["event_ts"] == _TIME == rows.source["created_ts"]:
             return None
-        inputs = [(name, _PYTHON.get(type(dtype), int)) for name, dtype in codec.schema.items()]
-        return cls(rows.view.key_columns, inputs, codec)
+        system = {"event_ts": _TIME, "created_ts": _TIME, "ingest_seq": rows.source["ingest_seq"]}
+        return cls(list(keys), list(codec.schema), {**keys, **codec.schema, **system}, codec.pack)
 
     def entries(self, row: pl.DataFrame) -> Entries | None:
-        """The entry of a row; None when one of its values is not as usual."""
-        keys = [row.get_column(name).item() for name in self._keys]
-        values = [row.get_column(name).item() for name, _ in self._inputs]
-        event, created = _time(row.get_column("event_ts")), _time(row.get_column("created_ts"))
+        """The entry of a row; None when its columns are of other types than the table's, or a key or time is null."""
+        if not self._fits(row):
+            return None
+        values = row.row(0)
+        event, created = values[self._event], values[self._created]
+        keys = [values[place] for place in self._key_places]
         if event is None or created is None or None in keys:
             return None
+        inputs = [values[place] for place in self._input_places]
         nulls = 0
-        for place, (_, kind) in enumerate(self._inputs):
-            if type(values[place]) is not kind:
-                if values[place] is not None:
-                    return None
-                values[place], nulls = kind(), nulls | 1 << place
+        if None in inputs:
+            for place, value in enumerate(inputs):
+                if value is None:
+                    inputs[place], nulls = self._blanks[place], nulls | 1 << place
         key = encode_key(keys)
         if key is None:
             return None
-        times = np.array([[event, created, row.get_column("ingest_seq").item()]], np.int64)
-        payload = np.frombuffer(self._pack(nulls, *values), np.uint8)
+        event, created = (event - _EPOCH) // _MICROSECOND, (created - _EPOCH) // _MICROSECOND
+        times = np.array([[event, created, values[self._sequence]]], np.int64)
+        payload = np.frombuffer(self._pack(nulls, *inputs), np.uint8)
         return Entries([key], _STARTS, times, payload.reshape(1, -1))
 
-
-def _time(column: pl.Series) -> int | None:
-    # The type of the column is that of the source's unless somebody passed other rows; comparing it costs little here.
-    if column.dtype != _TIME:
-        return None
-    found: Any = column.cast(pl.Int64).item()
-    return None if found is None else int(found)
+    def _fits(self, row: pl.DataFrame) -> bool:
+        """Whether a row's columns are of the types of the table; where they are is found once for rows that are alike."""
+        names, types = row.columns, row.dtypes
+        if (names, types) == self._seen:
+            return True
+        found = dict(zip(names, types, strict=True))
+        if any(found.get(name) != dtype for name, dtype in self._schema.items()):
+            return False
+        self._event, self._created, self._sequence = map(names.index, ("event_ts", "created_ts", "ingest_seq"))
+        self._key_places, self._input_places = list(map(names.index, self._keys)), list(map(names.index, self._inputs))
+        self._seen = names, types
+        return True

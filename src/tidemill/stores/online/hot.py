@@ -265,7 +265,7 @@ class Hot:
         """The records of one key with low <= event time < high."""
         place = self._place.item(code)
         event = self._words[0, place : place + self._count.item(code)]
-        start, end = event.searchsorted((low, high)).tolist()
+        start, end = int(event.searchsorted(low)), int(event.searchsorted(high))
         return self._cut(place + start, place + max(start, end))
 
     def ranges(self, codes: Ints, low: Ints, high: Ints) -> Blocks:

@@ -50,10 +50,10 @@ class Unmerged:
         """Add a block."""
         self.blocks.append(block)
         self.positions.update(block.positions)
-        count = len(block.records.words)
-        if count:
-            self.rows += count
-            self.newest = max(self.newest, int(block.records.words[:, 0].max()))
+        words = block.records.words
+        if len(words):
+            self.rows += len(words)
+            self.newest = max(self.newest, words.item(0) if len(words) == 1 else int(words[:, 0].max()))
 
 
 class Tail:
@@ -122,6 +122,8 @@ class Tail:
 
     def reach(self, moment: Moment) -> bool:
         """Learn what there is up to a moment; False when more is known already."""
+        if moment.length == self._length and moment.transaction == self._transaction and moment.log is self._log:
+            return True
         if moment.transaction < self._transaction or moment.number < self._number:
             return False
         if moment.number == self._number and moment.length < self._length:
