@@ -36,7 +36,7 @@ SERVICE = tm.FeatureService([VIEW], name="moving_service")
 def run(size: Size, folder: Path) -> list[Row]:
     """Microseconds an event, the store made durable batch by batch."""
     rows = make(size)
-    few = rows[: size.of(2_000, least=20)]
+    few = rows[: size.of(20_000, least=20)]
     case = f"events into windows, {rows.height:,} events"
     return [
         *durations(case, in_batches(rows, folder), size, per=rows.height, unit="us"),
@@ -55,7 +55,7 @@ def in_batches(rows: pl.DataFrame, folder: Path) -> dict[str, Callable[[], objec
 def one_by_one(rows: pl.DataFrame, folder: Path) -> dict[str, Callable[[], object]]:
     return {
         "Python panes in a dict, 10 min, not durable": lambda: panes(rows),
-        "tidemill, exact, answered": lambda: pushed(rows, folder, 1, answer=True),
+        "tidemill, exact, answered": lambda: pushed_alone(rows, folder),
     }
 
 
@@ -76,6 +76,17 @@ def pushed(rows: pl.DataFrame, folder: Path, batch: int, *, answer: bool) -> int
             if answer:
                 at = part["event_ts"].to_physical().to_numpy()
                 answered += online.lookup(SERVICE, part.select("key"), at).height
+    return answered
+
+
+def pushed_alone(rows: pl.DataFrame, folder: Path) -> int:
+    """Append and answer each event before the next one comes."""
+    keys, times = rows["key"].to_list(), rows["event_ts"].to_physical().to_list()
+    answered = 0
+    with opened(rows, folder) as online:
+        for row, key, at in zip(rows.iter_slices(1), keys, times, strict=True):
+            online.apply_rows([VIEW], SOURCE, row)
+            answered += len(online.vector(SERVICE, {"key": key}, at)) == 8
     return answered
 
 

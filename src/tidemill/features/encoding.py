@@ -146,6 +146,8 @@ class FixedCodec:
         floats = [dtype.is_float() for dtype in self.schema.values()]
         self._floats = np.array(floats, bool)
         self._struct = struct.Struct(f"<{self.marks}q" + "".join("d" if is_float else "q" for is_float in floats))
+        self.pack = self._struct.pack
+        """The payload of one row: the words that mark nulls, then the values."""
         self._booleans = [i for i, dtype in enumerate(self.schema.values()) if dtype == pl.Boolean]
 
     @property

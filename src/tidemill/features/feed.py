@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import io
 import struct
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import msgspec
@@ -19,11 +20,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tidemill.core.errors import NotReady, Unavailable
+from tidemill.core.errors import NotFound, NotReady, Unavailable
 from tidemill.core.specs.features import FeatureView
 from tidemill.features.encoding import FixedCodec, VariableCodec, codec_of, encode_keys
+from tidemill.features.inputs import with_inputs
 from tidemill.features.kernel.changes import ADDED
 from tidemill.features.rows import ViewRows, view_rows
+from tidemill.features.single import SingleRow
 from tidemill.features.spine import micros
 from tidemill.stores.online.protocol import NEVER_KNOWN, TIMES, Entries, OnlineReader, OnlineStore, Position
 
@@ -33,8 +36,10 @@ EVENT_ID = ("\0id0", "\0id1")
 """Columns that hold 128 bits of a digest of the event id."""
 
 ROWS_AT_ONCE = 500_000
+_FEW = 20_000
+"""More rows are brought in order by Polars, on all processors."""
 _TWO_WORDS = struct.Struct("<qq")
-_POINTER, _GENERATION = b"pointer", "generation"
+_POINTER, _GENERATION, _NUMBER = b"pointer", "generation", "number"
 _LATEST = 2**63 - 1
 
 
@@ -79,10 +84,19 @@ class Names(NamedTuple):
 
 def read_pointer(reader: OnlineReader, names: Names) -> Pointer | None:
     """The pointer of a definition; None before it was first materialized."""
-    if names.pointer not in reader.views():
+    try:
+        record = reader.latest(names.pointer, [_POINTER], [_LATEST])[0]
+    except NotFound:
         return None
-    record = reader.latest(names.pointer, [_POINTER], [_LATEST])[0]
     return None if record is None else msgspec.msgpack.decode(record[TIMES.size :], type=Pointer)
+
+
+def pointer_number(reader: OnlineReader, names: Names) -> int | None:
+    """A number that a definition's pointer has for itself; None when it has none."""
+    try:
+        return reader.position(names.pointer, _NUMBER)
+    except NotFound:
+        return None
 
 
 def generation_of(names: Names) -> Position:
@@ -114,7 +128,7 @@ def put_pointer(store: OnlineStore, names: Names, pointer: Pointer) -> None:
     number = 0 if record is None else TIMES.unpack_from(record)[0] + 1
     times = np.array([[number, 0, 0]], np.int64)
     entries = Entries([_POINTER], np.array([0, 1]), times, [msgspec.msgpack.encode(pointer)])
-    store.append(names.pointer, entries, positions={_GENERATION: pointer.generation})
+    store.append(names.pointer, entries, positions={_GENERATION: pointer.generation, _NUMBER: number})
     store.trim(names.pointer, number)
 
 
@@ -137,6 +151,26 @@ class Shape:
     rows: ViewRows
     codec: FixedCodec | VariableCodec
 
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether the view takes columns of its source as they are, so that nothing has to be worked out for a row."""
+        view = self.rows.view
+        taken = view.transform is None and with_inputs(view) is view and not view.checks
+        return taken and view.source.time is not None and self.rows.changes is None
+
+    @cached_property
+    def single(self) -> SingleRow | None:
+        """The short way to the store for one row, where there is one."""
+        if not self.is_plain or self.names_events or not isinstance(self.codec, FixedCodec):
+            return None
+        return SingleRow.of(self.rows, self.codec)
+
+    def derive(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, Mapping[str, int]]:
+        """The view's rows, and how many failed each check; see `ViewRows.derive`."""
+        if self.is_plain:
+            return rows[list(self.rows.reads)], {}
+        return self.rows.derive(rows.lazy())
+
     @classmethod
     def of(cls, view: FeatureView, source: pl.Schema, *, unique_ids: bool = False) -> Shape:
         """The shape of a view over a source with these columns; see `view_rows`."""
@@ -155,12 +189,12 @@ class Shape:
 class Batch:
     """Rows of a view, ready for the store."""
 
-    def __init__(self, shape: Shape, rows: pl.LazyFrame) -> None:
+    def __init__(self, shape: Shape, rows: pl.DataFrame) -> None:
         self.shape = shape
-        frame, self.failed = shape.rows.derive(rows)
+        frame, self.failed = shape.derive(rows)
         keys = encode_keys([frame[key] for key in shape.rows.view.key_columns])
-        usable = [key is not None for key in keys]
-        if frame["event_ts"].null_count() or not all(usable):
+        if frame["event_ts"].null_count() or None in keys:
+            usable = [key is not None for key in keys]
             mask = pl.Series(usable, dtype=pl.Boolean) & frame["event_ts"].is_not_null()
             frame = frame.filter(mask)
             keys = [key for key, keep in zip(keys, mask, strict=True) if keep]
@@ -183,9 +217,13 @@ class Batch:
     def entries(self) -> Entries:
         """All rows, by key."""
         order, keys, starts = grouped(self.keys)
-        frame = self.frame if order is None else self.frame[order]
-        times = self.times if order is None else self.times[order]
-        return Entries(keys, starts, times, self.shape.codec.encode(frame))
+        if order is not None and len(order) > _FEW:
+            return Entries(keys, starts, self.times[order], self.shape.codec.encode(self.frame[order]))
+        times, payloads = self.times, self.shape.codec.encode(self.frame)
+        if order is not None:
+            times = times[order]
+            payloads = [payloads[i] for i in order.tolist()] if isinstance(payloads, list) else payloads[order]
+        return Entries(keys, starts, times, payloads)
 
     def reports(self) -> Entries:
         """A report of each event: its key, its times, no payload."""
@@ -224,11 +262,19 @@ def grouped(keys: Sequence[bytes]) -> tuple[Ints | None, list[bytes], Ints]:
 
 def _times(frame: pl.DataFrame) -> Ints:
     times = np.empty((frame.height, 3), np.int64)
-    created = micros(frame["created_ts"])
-    times[:, 0] = micros(frame["event_ts"]).to_numpy()
-    times[:, 1] = (created.fill_null(NEVER_KNOWN) if created.null_count() else created).to_numpy()
+    times[:, 0], times[:, 1] = _micros(frame["event_ts"]), _micros(frame["created_ts"])
     times[:, 2] = frame["ingest_seq"].to_numpy()
     return times
+
+
+def _micros(column: pl.Series) -> Ints:
+    """Times in microseconds; nulls were never known."""
+    nulls = column.null_count()
+    if not nulls and column.dtype == pl.Datetime and column.dtype.time_unit == "us":  # type: ignore[attr-defined]
+        instants: Ints = column.to_numpy().view(np.int64)
+        return instants
+    found = micros(column)
+    return (found.fill_null(NEVER_KNOWN) if nulls else found).to_numpy()
 
 
 class Feed:
@@ -246,8 +292,12 @@ class Feed:
             self._store.declare(self._names.reports(self._generation), width=0)
             self._store.declare(self._names.repeated(self._generation), width=0)
 
-    def append(self, rows: pl.LazyFrame) -> int:
+    def append(self, rows: pl.DataFrame) -> int:
         """Derive and append rows of the source; returns how many were new."""
+        if rows.height == 1 and self._shape.single is not None:
+            entries = self._shape.single.entries(rows)
+            if entries is not None:
+                return self._store.append(self._names.data(self._generation), entries)
         batch = Batch(self._shape, rows)
         if batch.events is not None:
             self._note_repeats(batch)

@@ -143,25 +143,23 @@ class WindowLookup:
     def _asked(self, keys: Sequence[Key], t: Ints, known: bool, evaluate: Callable[[Rows, Ints], Found]) -> Asked:
         known = known or self._known
         starts, ends = self._times(t)
-        spans = _spans(keys, starts, ends, _users(keys, known))
+        spans = _spans(keys, starts, ends, known)
         questions: list[Question] = [Range(self._view, *spans.bounds)]
         if self._repeated is not None:
             questions.append(Latest(self._repeated, keys, [0] * len(keys)))
 
         def found(reader: OnlineReader, answers: Sequence[Any]) -> Found:
-            blocks, users = answers[0], spans.users
+            blocks, used = answers[0], spans
             repeated = {key for key, record in zip(keys, *answers[1:], strict=True) if record} if answers[1:] else set()
             if repeated:  # the first report of an event may be older than any window
-                again = _spans(keys, starts, ends, _users(keys, known, repeated), repeated)
-                blocks, users = reader.range(self._view, *again.bounds), again.users
+                used = _spans(keys, starts, ends, known, repeated)
+                blocks = reader.range(self._view, *used.bounds)
             if known:
-                blocks = [
-                    self._counting(block, int(t[questions[0]])) for block, questions in zip(blocks, users, strict=True)
-                ]
+                blocks = [self._counting(block, int(t[one])) for block, one in zip(blocks, used.first, strict=True)]
             if repeated:
-                asked = [keys[questions[0]] for questions in users]
+                asked = used.bounds[0]
                 blocks = [self._once(b) if key in repeated else b for key, b in zip(asked, blocks, strict=True)]
-            return evaluate(place(blocks, users, starts, ends), t)
+            return evaluate(place(blocks, used.answers, starts, ends), t)
 
         return Asked(questions, found)
 
@@ -177,41 +175,60 @@ class WindowLookup:
 
     def ask_one(self, key: Key, t: int, known: bool) -> Asked:
         """The features of one key, as plain values."""
-        return self._asked([key], np.array([t]), known, self._evaluate.one)
+        few = self._evaluate.few
+        bounds = None if few is None or known or self._known or self._repeated is not None else self._times.one(t)
+        if few is None or bounds is None:
+            return self._asked([key], np.array([t]), known, self._evaluate.one)
+        question = Range(self._view, [key], [min(start for start, _ in bounds)], [max(end for _, end in bounds)])
+
+        def found(_: OnlineReader, answers: Sequence[Any]) -> Found:
+            values = few(answers[0][0], bounds)
+            if values is not None:
+                return values
+            at = np.array([t])
+            return self._evaluate.one(place(answers[0], np.zeros(1, np.int64), *self._times(at)), at)
+
+        return Asked([question], found)
 
 
 class Spans(NamedTuple):
-    """What is read for some questions: rows of a key in a range of time, and which questions they answer."""
+    """What is read for some questions: rows of a key in a range of time, and which of them answer a question."""
 
-    users: list[list[int]]
+    answers: Ints
+    first: list[int]
+    """For each read, the first question it answers."""
     bounds: tuple[list[Key], list[int], list[int]]
     """Keys, starts, ends."""
 
 
-def _spans(keys: Sequence[Key], starts: Ints, ends: Ints, users: list[list[int]], whole: Collection[Key] = ()) -> Spans:
-    """From the first start to the last end of the questions, or all of the past of some keys."""
-    lows, highs = starts.min(axis=0, initial=2**63 - 1), ends.max(axis=0, initial=-(2**63))
-    asked = [keys[questions[0]] for questions in users]
-    if len(users) == len(keys):  # every question for itself
-        low, high = lows.tolist(), highs.tolist()
-    else:
-        low, high = [int(lows[some].min()) for some in users], [int(highs[some].max()) for some in users]
-    if whole:
-        low = [-(2**63) if key in whole else time for key, time in zip(asked, low, strict=True)]
-    return Spans(users, (asked, low, high))
+def _spans(keys: Sequence[Key], starts: Ints, ends: Ints, known: bool, repeated: Collection[Key] = ()) -> Spans:
+    """From the first start to the last end of the questions, or all of the past of keys with repeated events.
+
+    Questions with one key share its rows, unless what counts depends on the question.
+    """
+    low, high = starts.min(axis=0, initial=2**63 - 1), ends.max(axis=0, initial=-(2**63))
+    answers, first = _shared(keys, known, repeated)
+    asked = list(keys)
+    if len(first) < len(keys):
+        asked = [keys[question] for question in first]
+        order = answers.argsort(kind="stable")
+        begins = np.searchsorted(answers[order], np.arange(len(first)))
+        low, high = np.minimum.reduceat(low[order], begins), np.maximum.reduceat(high[order], begins)
+    lows = low.tolist()
+    if repeated:
+        lows = [-(2**63) if key in repeated else time for key, time in zip(asked, lows, strict=True)]
+    return Spans(answers, first, (asked, lows, high.tolist()))
 
 
-def _users(keys: Sequence[Key], known: bool, repeated: Collection[Key] = ()) -> list[list[int]]:
-    """Questions with one key share its rows, unless what counts depends on the question."""
-    shared: dict[Key, list[int]] = {}
-    users: list[list[int]] = []
-    for question, key in enumerate(keys):
-        if known or key in repeated or key not in shared:
-            users.append([question])
-            shared.setdefault(key, users[-1])
-        else:
-            shared[key].append(question)
-    return users
+def _shared(keys: Sequence[Key], known: bool, repeated: Collection[Key]) -> tuple[Ints, list[int]]:
+    """Which read answers each question, and the first question of each read."""
+    if known or len(keys) == 1:
+        return np.arange(len(keys)), list(range(len(keys)))
+    numbers: dict[object, int] = {}
+    names = [(place, key) if key in repeated else key for place, key in enumerate(keys)] if repeated else keys
+    answers = [numbers.setdefault(name, len(numbers)) for name in names]
+    first = dict(zip(reversed(answers), range(len(keys) - 1, -1, -1), strict=True))
+    return np.array(answers, np.int64), [first[read] for read in range(len(numbers))]
 
 
 def _last(block: Block) -> bytes | None:

@@ -26,6 +26,7 @@ from tidemill.features.feed import (
     dump_columns,
     load_columns,
     merged_ranges,
+    pointer_number,
     put_pointer,
     read_pointer,
     unseen,
@@ -85,6 +86,7 @@ class Online:
         self._names: dict[FeatureView, Names] = {}
         self._shapes: dict[tuple[FeatureView, bytes], Shape] = {}
         self._pointers: dict[FeatureView, Pointer] = {}
+        self._numbers: dict[FeatureView, int | None] = {}
         self._readers: dict[tuple[Any, ...], ServiceReader] = {}
         self._vectors: dict[tuple[Any, ...], ServiceReader] = {}
 
@@ -130,10 +132,10 @@ class Online:
         feed = Feed(self._store, shape, names, pointer.generation)
         rows = self._new_rows(view, shape.rows, pointer)
         ranges = merged_ranges(pointer.ranges, rows["ingest_seq"].cast(pl.Int64).to_numpy())
-        added = sum(feed.append(part.lazy()) for part in rows.iter_slices(ROWS_AT_ONCE))
+        added = sum(feed.append(part) for part in rows.iter_slices(ROWS_AT_ONCE))
         applied = Pointer(pointer.generation, pointer.columns, ranges)
         put_pointer(self._store, names, applied)
-        self._pointers[view] = applied
+        self._remember(view, applied)
         return applied, added
 
     def _new_rows(self, view: FeatureView, rows: ViewRows, pointer: Pointer) -> pl.DataFrame:
@@ -165,21 +167,29 @@ class Online:
             if pointer is not None:
                 shape = self._shape(view, pointer.columns)
                 feed = Feed(self._store, shape, self._named(view), pointer.generation)
-                added += feed.append(frame.lazy())
+                added += feed.append(frame)
         return added
 
     def _pointer(self, view: FeatureView) -> Pointer | None:
         """The pointer, or the last one seen while a store that keeps writes for later cannot be read."""
+        names = self._named(view)
         try:
             with self._store.read() as reader:
-                pointer = read_pointer(reader, self._named(view))
+                number = pointer_number(reader, names)
+                if number is not None and number == self._numbers.get(view):
+                    return self._pointers[view]
+                pointer = read_pointer(reader, names)
         except Unavailable:
             if view not in self._pointers:
                 raise
             return self._pointers[view]
         if pointer is not None:
-            self._pointers[view] = pointer
+            self._pointers[view], self._numbers[view] = pointer, number
         return pointer
+
+    def _remember(self, view: FeatureView, pointer: Pointer) -> None:
+        self._pointers[view] = pointer
+        self._numbers.pop(view, None)  # it may be another one's
 
     def trim(self, views: Sequence[FeatureView], *, lateness: Duration = "1d") -> int:
         """Forget rows that no question from now on reaches, older than the longest window or ttl and the lateness.
@@ -326,7 +336,7 @@ class Online:
             generation = current_generation(reader, names, use.view)
             pointer = read_pointer(reader, names)
             if pointer is not None:
-                self._pointers[use.view] = pointer
+                self._remember(use.view, pointer)
                 views[use.view] = Stored(names, self._shape(use.view, pointer.columns), generation)
         return ServiceReader(service, views, lambda source: self._read(source).collect_schema(), schema)
 

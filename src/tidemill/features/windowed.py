@@ -18,10 +18,12 @@ from tidemill.core.errors import InvalidData
 from tidemill.core.specs.aggregates import Aggregate
 from tidemill.core.specs.windows import AnyWindow, Window
 from tidemill.features.encoding import FixedCodec, VariableCodec, column_of
+from tidemill.features.few import FewRows
 from tidemill.features.kernel import ranges
 from tidemill.features.kernel.aggregates import evaluate
 from tidemill.features.kernel.timeline import Ints, shifted
 from tidemill.features.kernel.windows import Bounds, Moments, window_times
+from tidemill.stores.online import chunks
 from tidemill.stores.online.protocol import Block
 
 Mask = NDArray[np.bool_]
@@ -29,6 +31,8 @@ Mask = NDArray[np.bool_]
 FAST = ("count", "sum", "mean", "min", "max", "first", "last")
 _SAFE = 2**61
 """Times (and sums) up to here leave room to add and subtract."""
+_FEW = 8
+"""More ranges are reduced from left to right: what lies between one and the next is reduced as well."""
 _CANCELLED = 1e5
 """Sums so much smaller than what was added are added again at twice the precision."""
 
@@ -57,9 +61,17 @@ class WindowTimes:
 
     def __init__(self, windows: Sequence[AnyWindow], delay: int) -> None:
         self._windows, self._delay = windows, delay
-        plain = [(window.offset, window.size) for window in windows if _is_plain(window)]
+        plain = [(window.offset, window.size or 0) for window in windows if _is_plain(window)]
         self._plain = not delay and len(plain) == len(windows)
         self._offsets, self._sizes = np.array(plain if self._plain else [], np.int64).reshape(-1, 2, 1).swapaxes(0, 1)
+
+        self._each = plain
+
+    def one(self, t: int) -> list[tuple[int, int]] | None:
+        """Start and end of each window for one moment; None when these are not plain windows."""
+        if self._plain and -_SAFE < t < _SAFE:
+            return [(t - offset - size, t - offset) for offset, size in self._each]
+        return None
 
     def __call__(self, t: Ints) -> tuple[Ints, Ints]:
         """Start and end of each window (rows) for each moment (columns), event times only that were available then."""
@@ -92,26 +104,23 @@ class Rows(NamedTuple):
     ends: Ints
 
 
-def place(blocks: Sequence[Block], users: Sequence[Sequence[int]], starts: Ints, ends: Ints) -> Rows:
+def place(blocks: Sequence[Block], answers: Ints, starts: Ints, ends: Ints) -> Rows:
     """Find the windows in the rows.
 
     Args:
         blocks: The rows of a key, in order, several times.
-        users: Which questions each block answers; every question has one block.
+        answers: For each question, which block answers it.
         starts: Shape (windows, questions): times.
         ends: Likewise.
     """
-    low, high = np.empty_like(starts), np.empty_like(ends)
-    offset = 0
-    for block, questions in zip(blocks, users, strict=True):
-        event = np.ascontiguousarray(block.words[:, 0])
-        chosen = list(questions) if len(questions) > 1 else questions[0]
-        low[:, chosen] = event.searchsorted(starts[:, chosen]) + offset
-        high[:, chosen] = event.searchsorted(ends[:, chosen]) + offset
-        offset += len(event)
-    words = blocks[0].words if len(blocks) == 1 else np.concatenate([block.words for block in blocks])
-    payloads = [payload for block in blocks for payload in block.payloads]
-    return Rows(Block(words, payloads), low, np.maximum(low, high))
+    joined = chunks.joined(blocks)
+    event = np.ascontiguousarray(joined.block.words[:, 0])
+    if len(joined) == 1:
+        low, high = event.searchsorted(starts), event.searchsorted(ends)
+    else:
+        first, last = joined.starts[answers], joined.starts[answers + 1]
+        low, high = chunks.search(event, first, last, starts), chunks.search(event, first, last, ends)
+    return Rows(joined.block, low, np.maximum(low, high))
 
 
 class Evaluator:
@@ -132,6 +141,9 @@ class Evaluator:
         for aggregate in fast:
             features = [(feature, self.windows.index(window)) for feature, window in aggregate.features()]
             self._steps.setdefault(aggregate.input, []).append((aggregate.operation, features))
+
+        self.few = None if self._slow or not isinstance(codec, FixedCodec) else FewRows(codec, self._steps)
+        """The quicker way for one question; None when there is none."""
 
     def _is_fast(self, aggregate: Aggregate) -> bool:
         dtype = self._codec.schema[aggregate.input]
@@ -213,8 +225,11 @@ class Numbers:
         self._values = self._padded[:-1]
         self._shape = starts.shape
         self._starts, self._ends = starts.ravel(), ends.ravel()
+        self._order = self._starts.argsort() if len(self._starts) > _FEW else None
         self._edges = np.empty(2 * len(self._starts), np.int64)
-        self._edges[::2], self._edges[1::2] = self._starts, self._ends
+        self._edges[::2], self._edges[1::2] = (
+            (self._starts, self._ends) if self._order is None else (self._starts[self._order], self._ends[self._order])
+        )
         self._counts = self._ends - self._starts
         some = self._counts > 0
         self._some: Mask | None = None if some.all() else some
@@ -241,7 +256,11 @@ class Numbers:
     def each(self, ufunc: np.ufunc, values: NDArray[Any]) -> NDArray[Any]:
         """Reduce every range; what stands for an empty one means nothing."""
         reduced: NDArray[Any] = ufunc.reduceat(values, self._edges)[::2]
-        return reduced
+        if self._order is None:
+            return reduced
+        result = np.empty_like(reduced)
+        result[self._order] = reduced
+        return result
 
     def sums(self) -> NDArray[Any]:
         values = self._padded

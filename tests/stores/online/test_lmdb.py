@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from tidemill.core.errors import InvalidArgument, StorageFull
-from tidemill.stores.online.lmdb import LmdbOnline
+from tidemill.stores.online.lmdb import LOG_SIZE, LmdbOnline
+from tidemill.stores.online.log import HEADER
 from tidemill.stores.online.memory import MemoryOnline
 from tidemill.stores.online.open import open_online
 from tidemill.stores.online.protocol import Entries
@@ -25,6 +26,14 @@ class TestLmdbOnline(SharedOnlineSuite):
     @pytest.fixture
     def open_store(self, tmp_path: Path) -> OpenStore:
         return functools.partial(LmdbOnline, tmp_path / "online")
+
+
+class TestLmdbOnlineThatMerges(SharedOnlineSuite):
+    """The same with a log that is full after some hundred records."""
+
+    @pytest.fixture
+    def open_store(self, tmp_path: Path) -> OpenStore:
+        return functools.partial(LmdbOnline, tmp_path / "online", log_size=HEADER + 2_000)
 
 
 def batch(step: int, keys: int = 20) -> Entries:
@@ -94,16 +103,16 @@ from pathlib import Path
 from tidemill.stores.online.lmdb import LmdbOnline
 sys.path.insert(0, sys.argv[2])
 from test_lmdb import batch
-store = LmdbOnline(Path(sys.argv[1]), map_size=int(sys.argv[4]))
+store = LmdbOnline(Path(sys.argv[1]), map_size=int(sys.argv[4]), log_size=int(sys.argv[5]))
 for step in range(1, int(sys.argv[3]) + 1):
     store.append("v", batch(step), positions={"table": step})
     print(step, flush=True)
 """
 
 
-def start_writer(folder: Path, steps: int, map_size: int = 64 << 30) -> subprocess.Popen[str]:
+def start_writer(folder: Path, steps: int, map_size: int = 64 << 30, log_size: int = LOG_SIZE) -> subprocess.Popen[str]:
     here = str(Path(__file__).parent)
-    command = [sys.executable, "-c", WRITER, str(folder), here, str(steps), str(map_size)]
+    command = [sys.executable, "-c", WRITER, str(folder), here, str(steps), str(map_size), str(log_size)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
@@ -119,11 +128,11 @@ def whole(store: LmdbOnline) -> int:
     return position
 
 
-@pytest.mark.parametrize("map_size", [64 << 30, 128 << 10])
-def test_a_process_reads_whole_transactions_while_another_writes(tmp_path: Path, map_size: int) -> None:
+@pytest.mark.parametrize(("map_size", "log_size"), [(64 << 30, LOG_SIZE), (128 << 10, HEADER), (64 << 30, 60_000)])
+def test_a_process_reads_whole_transactions_while_another_writes(tmp_path: Path, map_size: int, log_size: int) -> None:
     store = LmdbOnline(tmp_path, map_size=map_size)
     store.declare("v", width=WIDTH)
-    writer = start_writer(tmp_path, 1000, map_size)
+    writer = start_writer(tmp_path, 1000, map_size, log_size)
     seen = {whole(store)}
     while writer.poll() is None:
         seen.add(whole(store))
@@ -133,14 +142,15 @@ def test_a_process_reads_whole_transactions_while_another_writes(tmp_path: Path,
     store.close()
 
 
-def test_a_killed_writer_leaves_what_it_acknowledged(tmp_path: Path) -> None:
+@pytest.mark.parametrize("log_size", [LOG_SIZE, HEADER, HEADER + 5_000])
+def test_a_killed_writer_leaves_what_it_acknowledged(tmp_path: Path, log_size: int) -> None:
     store = LmdbOnline(tmp_path)
     store.declare("v", width=WIDTH)
     acknowledged = 0
     for lines in (1, 20, 70):
         store.drop("v")
         store.declare("v", width=WIDTH)
-        writer = start_writer(tmp_path, 10**6)
+        writer = start_writer(tmp_path, 10**6, log_size=log_size)
         assert writer.stdout is not None
         for _ in range(lines):
             acknowledged = int(writer.stdout.readline())

@@ -211,7 +211,9 @@ class BufferedReader:
     ) -> list[bytes | None]:
         return self._ask(lambda reader: reader.latest(view, keys, at, known=known))
 
-    def range(self, view: str, keys: Sequence[bytes | None], start: Sequence[int], end: Sequence[int]) -> list[Block]:
+    def range(
+        self, view: str, keys: Sequence[bytes | None], start: Sequence[int], end: Sequence[int]
+    ) -> Sequence[Block]:
         return self._ask(lambda reader: reader.range(view, keys, start, end))
 
     def position(self, view: str, feed: str) -> int | None:

@@ -10,13 +10,13 @@ import struct
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import pairwise
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tidemill.core.errors import InvalidData
-from tidemill.stores.online.protocol import NEVER_KNOWN, TIMES, Block, Entries
+from tidemill.stores.online.protocol import NEVER_KNOWN, TIMES, Block, Blocks, Entries
 
 CHUNK_BYTES = 1920
 """Two chunks, with their keys, share a page of 4 KiB; a larger value would go to pages of its own."""
@@ -56,6 +56,17 @@ class Layout(Protocol):
 
     def record(self, block: Block, index: int) -> bytes: ...
 
+    def count(self, value: bytes) -> int:
+        """How many records a chunk has."""
+        ...
+
+    def lengthened(self, value: bytes, block: Block) -> list[tuple[int, bytes]] | None:
+        """A chunk with records behind its own, and what does not fit into it as further chunks; None when it is not simple.
+
+        Each with the place in the block of its first record, which is -1 for the chunk itself.
+        """
+        ...
+
 
 class FixedLayout:
     """Records of one width."""
@@ -94,6 +105,17 @@ class FixedLayout:
         record: bytes = block.words[index].tobytes()
         return record
 
+    def count(self, value: bytes) -> int:
+        return len(value) // self.record_bytes
+
+    def lengthened(self, value: bytes, block: Block) -> list[tuple[int, bytes]] | None:
+        raw, width = block.words.tobytes(), self.record_bytes
+        full = max(CHUNK_BYTES // width, 1)
+        head = min(max(full - len(value) // width, 0), len(block.words))
+        result = [(-1, value + raw[: head * width])] if head and value else []
+        heads = range(head if value else 0, len(block.words), full)
+        return result + [(place, raw[place * width : (place + full) * width]) for place in heads]
+
 
 class VariableLayout:
     """Records with payloads of any length."""
@@ -102,7 +124,7 @@ class VariableLayout:
         payloads = entries.payloads
         if isinstance(payloads, np.ndarray) or len(payloads) != len(entries.times):
             raise InvalidData(f"payloads are not a list of {len(entries.times)} byte strings")
-        return Block(np.ascontiguousarray(entries.times), payloads)
+        return Block(np.array(entries.times, order="C"), list(payloads))  # the caller may change its own
 
     def sizes(self, block: Block) -> NDArray[np.int64]:
         lengths = np.fromiter(map(len, block.payloads), np.int64, len(block.payloads))
@@ -134,6 +156,12 @@ class VariableLayout:
         times: bytes = block.words[index].tobytes()
         return times + block.payloads[index]
 
+    def count(self, value: bytes) -> int:
+        return self._shape(value)[0]
+
+    def lengthened(self, value: bytes, block: Block) -> list[tuple[int, bytes]] | None:
+        return None
+
     @staticmethod
     def _shape(value: bytes) -> tuple[int, int]:
         count: int = _COUNT.unpack_from(value)[0]
@@ -162,15 +190,40 @@ def join(first: Block, second: Block) -> Block:
     return Block(np.concatenate([first.words, second.words]), [*first.payloads, *second.payloads])
 
 
+def joined(blocks: Sequence[Block]) -> Blocks:
+    """Blocks, of which there is one at least, as one."""
+    if isinstance(blocks, Blocks):
+        return blocks
+    starts = np.zeros(len(blocks) + 1, np.int64)
+    np.cumsum([len(block.words) for block in blocks], out=starts[1:])
+    if len(blocks) == 1:
+        return Blocks(blocks[0], starts)
+    payloads = [payload for block in blocks for payload in block.payloads]
+    return Blocks(Block(np.concatenate([block.words for block in blocks]), payloads), starts)
+
+
+class Order(NamedTuple):
+    """How records are ordered by group and times."""
+
+    first: NDArray[np.int64]
+    """The records in order, without those that are equal in both to one before."""
+    again: NDArray[np.int64]
+    """These."""
+
+
+def order(words: Words, groups: NDArray[np.int64]) -> Order:
+    """Order records by group and times; of equal ones the first given comes first."""
+    index = np.lexsort((words[:, 2], words[:, 1], words[:, 0], groups))
+    fresh = np.append(np.ones(len(index[:1]), bool), _rises(words[index], groups[index]))
+    return Order(index[fresh], index[~fresh])
+
+
 def ordered(block: Block, groups: NDArray[np.int64]) -> tuple[Block, NDArray[np.int64]]:
     """Order records by group and times, and keep the first of those that are equal in both."""
-    words = block.words
-    if not _rises(words, groups).all():
-        index = np.lexsort((words[:, 2], words[:, 1], words[:, 0], groups))
-        fresh = np.concatenate([[True], _rises(words[index], groups[index])])
-        index = index[fresh]
-        return take(block, index), groups[index]
-    return block, groups
+    if _rises(block.words, groups).all():
+        return block, groups
+    index = order(block.words, groups).first
+    return take(block, index), groups[index]
 
 
 def _rises(words: Words, groups: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -222,3 +275,20 @@ def within(block: Block, start: int, end: int) -> Block:
     if low == 0 and high == len(block.words):
         return block
     return cut(block, int(low), int(high))
+
+
+def search(event: NDArray[np.int64], first: Words, last: Words, times: Words) -> Words:
+    """In each of many ordered stretches the first place whose time is not before a given one: a binary search for all.
+
+    Args:
+        event: The event times of all stretches, one after the other.
+        first: Where each stretch begins.
+        last: Where it ends.
+        times: A time for each, or several rows of them.
+    """
+    low, high = np.broadcast_to(first, times.shape), np.broadcast_to(last, times.shape)
+    for _ in range(int((last - first).max(initial=0)).bit_length()):
+        middle = (low + high) >> 1
+        before = (event[np.minimum(middle, len(event) - 1)] < times) & (low < high)
+        low, high = np.where(before, middle + 1, low), np.where(before, high, middle)
+    return low

@@ -1,7 +1,8 @@
 """LMDB environments: one per file and process, never across a fork, with a map that grows.
 
 Commits flush the data but not the meta page (`metasync=False`): a killed process loses nothing; after a power failure
-the file is whole and at worst one transaction older, and so is the position kept in it: its rows are read again.
+the file is whole and at worst one transaction older, and so is the position kept in it: its rows are read again. The log
+beside the file is flushed before each commit, and else now and then (see `tail`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 import lmdb
 
 from tidemill.core.errors import Conflict, StorageFull, Unavailable
+from tidemill.stores.online.tail import Tail
 
 T = TypeVar("T")
 
@@ -36,7 +38,8 @@ class Environment:
         self.path = path
         self.users = 0
         self.writing = False
-        self._quiet = threading.Condition()
+        self._guard = threading.RLock()
+        self._quiet = threading.Condition(self._guard)
         self._reading = 0
         self._resizing = False
         self._writing = threading.RLock()
@@ -46,10 +49,11 @@ class Environment:
                 str(path), map_size=map_size, metasync=False, meminit=False, max_readers=MAX_READERS, max_spare_txns=8
             )
             self._lmdb.reader_check()
+        self.tail = Tail(path)
 
     def begin(self) -> Any:
         """A read transaction with buffers copied on access; give it back to `end`."""
-        with self._quiet:
+        with self._guard:  # the condition's own lock, without the condition's own steps
             while self._resizing:
                 self._quiet.wait()
             self._reading += 1
@@ -59,6 +63,9 @@ class Environment:
             self._leave()
             self._resize(0)  # another process has grown the map: adopt its size
             return self.begin()
+        except lmdb.BadRslotError:
+            self._leave()
+            return self.begin()  # a forked child closed what it had of a transaction kept for later: take the next one
         except BaseException:
             self._leave()
             raise
@@ -88,11 +95,37 @@ class Environment:
                 finally:
                     self.writing = False
 
+    def hold(self, work: Callable[[Any], T]) -> T:
+        """Run `work` while nobody else writes, in a writing transaction that writes nothing.
+
+        Raises:
+            StorageFull: `work` found no room.
+        """
+        with self._writing:
+            while True:
+                try:
+                    self.writing = True
+                    with _translated(self.path):
+                        transaction = self._lmdb.begin(write=True)
+                        try:
+                            return work(transaction)
+                        finally:
+                            transaction.abort()
+                except lmdb.MapResizedError:
+                    self._resize(0)
+                finally:
+                    self.writing = False
+
+    def flush(self) -> None:
+        """Wait until the disk has the newest transaction."""
+        with _translated(self.path):
+            self._lmdb.sync(True)
+
     def close(self) -> None:
         self._lmdb.close()
 
     def _leave(self) -> None:
-        with self._quiet:
+        with self._guard:
             self._reading -= 1
             if not self._reading:
                 self._quiet.notify_all()

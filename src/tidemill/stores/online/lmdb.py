@@ -1,102 +1,143 @@
-"""The embedded online store, on LMDB: reads in microseconds from any number of processes.
+"""The embedded online store, on LMDB and a log: reads in microseconds from any number of processes, and quick appends.
 
-Keys of the file: view number (4 bytes), length of the key (2), the key, then the times of the chunk's first record,
-inverted: the newest chunk of a key comes first, and one seek to `at` finds the chunk that holds the record wanted. View
-number 0 holds the descriptions of the views, and positions.
+Records are in chunks of the LMDB file, ordered by key and time, but for those of the newest small appends: these are in a log
+(`tail`), and are moved into the chunks many at a time. A read sees both as of one moment.
 """
 
 from __future__ import annotations
 
-import bisect
-import hashlib
 import os
 import struct
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tidemill.core.errors import unknown
-from tidemill.stores.online import chunks
+from tidemill.stores.online import chunks, lmdb_views
 from tidemill.stores.online.environment import FIRST_MAP, Environment, acquire, release
-from tidemill.stores.online.protocol import TIMES, Block, Entries, Question, ViewStats, check_width, other_width
+from tidemill.stores.online.hot import NOWHERE, Hot
+from tidemill.stores.online.lmdb_append import add_directly, append_to_log, is_small, load_chunks, loaded, merge
+from tidemill.stores.online.lmdb_chunks import trim
+from tidemill.stores.online.lmdb_views import View, framed, seek_time, values_between, view_of
+from tidemill.stores.online.log import HEADER
+from tidemill.stores.online.protocol import TIMES, Block, Blocks, Entries, Question, ViewStats, check_width
+from tidemill.stores.online.tail import Moment, Tail, Unmerged
 
-_VIEW = struct.Struct("<IiQq")
-_NEXT, _VIEWS, _POSITIONS = b"\0\0\0\0n", b"\0\0\0\0v", b"\0\0\0\0p"
-_LONGEST = 440
-"""Longer keys are replaced by their sha256: LMDB's keys end at 511 bytes."""
+T = TypeVar("T")
+
+LOG_SIZE = 2 << 20
+"""Bytes of the log after which its records are moved into chunks."""
+
 _TOP = 2**63 - 1
-_NONE = -(2**63)
-_seek_time = struct.Struct(">Q").pack
-_length = struct.Struct(">H").pack
 _event = struct.Struct("<q").unpack_from
 
 
-class View(NamedTuple):
-    """The description of a view as kept in the file."""
-
-    number: int
-    width: int
-    rows: int
-    newest: int
-
-    @property
-    def layout(self) -> chunks.Layout:
-        return chunks.layout_of(None if self.width < 0 else self.width)
-
-    @property
-    def prefix(self) -> bytes:
-        return self.number.to_bytes(4)
-
-
-def _framed(key: bytes) -> bytes:
-    """The key with its length before it, so that no key is the start of another."""
-    if len(key) <= _LONGEST:
-        return _length(len(key)) + key
-    return b"\xff\xff" + hashlib.sha256(key).digest()
-
-
-def _inverted(times: NDArray[np.int64]) -> bytes:
-    """Times as bytes that sort downwards, 24 for each row."""
-    flipped = np.bitwise_xor(np.bitwise_not(times), np.int64(_NONE))
-    return flipped.astype(">i8").tobytes()
-
-
 class LmdbReader:
-    """Reads within one transaction."""
+    """Reads within one transaction, and the log as it was then."""
 
     def __init__(self, environment: Environment) -> None:
-        self._environment = environment
+        self._environment, self._tail = environment, environment.tail
+        self._pinned = False
 
     def __enter__(self) -> LmdbReader:
-        self._transaction = self._environment.begin()
-        self._cursor = self._transaction.cursor()
+        self._begin()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._cursor.close()
         self._environment.end(self._transaction)
 
+    def _begin(self) -> None:
+        self._transaction = self._environment.begin()
+        self._quiet = self._tail.is_empty(self._transaction)
+        absent = -1
+        while not self._quiet:
+            moment = self._tail.moment(self._transaction, absent=absent)
+            if moment is not None:
+                self._moment: Moment = moment
+                self._quiet = moment.length == HEADER
+                break
+            absent = lmdb_views.log_number(self._transaction)
+            self._environment.end(self._transaction)
+            self._transaction = self._environment.begin()
+        self._cursor = self._transaction.cursor()
+
+    def _locked(self) -> Tail:
+        """The log as of this moment, its lock held: give it back."""
+        while True:
+            tail = self._tail
+            tail.lock.acquire()
+            try:
+                if tail.reach(self._moment):
+                    self._pinned = True
+                    return tail
+            except BaseException:
+                tail.lock.release()
+                raise
+            tail.lock.release()  # others went on meanwhile
+            if self._pinned:
+                self._tail = Tail(tail.folder)
+            else:
+                self.__exit__()
+                self._begin()
+
+    def _ask(self, name: str, hot: Callable[[Tail, View], T], plain: Callable[[View], T]) -> T:
+        """Ask what is in memory of a view, if it has to be asked, else the chunks."""
+        if not self._quiet:
+            tail = self._locked()
+            try:
+                view = view_of(self._transaction, name)
+                if tail.holds(view):
+                    try:
+                        return hot(tail, view)
+                    except BaseException:
+                        tail.forget(view)
+                        raise
+            finally:
+                tail.lock.release()
+        return plain(view_of(self._transaction, name))
+
+    def _unmerged(self, name: str) -> Unmerged | None:
+        """What the log has of a view."""
+        if self._quiet:
+            return None
+        tail = self._locked()
+        try:
+            return tail.views.get(view_of(self._transaction, name).number)
+        finally:
+            tail.lock.release()
+
     def answer(self, questions: Sequence[Question]) -> list[Any]:
-        return [question.ask(self) for question in questions]
+        if self._quiet:
+            return [question.ask(self) for question in questions]
+        tail = self._locked()  # so that no other thread goes on between two of them
+        try:
+            return [question.ask(self) for question in questions]
+        finally:
+            tail.lock.release()
 
     def latest(
         self, view: str, keys: Sequence[bytes | None], at: Sequence[int], *, known: bool = False
     ) -> list[bytes | None]:
-        found = _view(self._transaction, view)
-        if not found.rows:
-            return [None] * len(keys)
-        layout, number = found.layout, found.prefix
+        if self._quiet:
+            found = view_of(self._transaction, view)
+            return self._latest(found, keys, at, known) if found.rows else [None] * len(keys)
+        return self._ask(
+            view,
+            lambda tail, found: self._latest_of_both(tail.hot(found), found, keys, at, known),
+            lambda found: self._latest(found, keys, at, known) if found.rows else [None] * len(keys),
+        )
+
+    def _latest(self, view: View, keys: Sequence[bytes | None], at: Sequence[int], known: bool) -> list[bytes | None]:
+        layout, number = view.layout, view.prefix
         seek, value = self._cursor.set_range, self._cursor.item
         result: list[bytes | None] = []
         for key, time in zip(keys, at, strict=True):
             record = None
             if key is not None:
-                prefix = number + _framed(key)
-                if seek(prefix + _seek_time(_TOP - time)):
+                prefix = number + framed(key)
+                if seek(prefix + seek_time(_TOP - time)):
                     place, chunk = value()
                     if place.startswith(prefix):
                         record = layout.last(chunk)
@@ -114,66 +155,83 @@ class LmdbReader:
                 return record
         return None
 
-    def range(self, view: str, keys: Sequence[bytes | None], start: Sequence[int], end: Sequence[int]) -> list[Block]:
-        found = _view(self._transaction, view)
-        layout, number = found.layout, found.prefix
-        result = []
-        for key, low, high in zip(keys, start, end, strict=True):
-            values = [] if key is None or low >= high else self._values(number + _framed(key), low, high)
-            result.append(chunks.within(layout.decode(values), low, high) if values else layout.decode([b""][:0]))
+    def _latest_of_both(
+        self, hot: Hot, view: View, keys: Sequence[bytes | None], at: Sequence[int], known: bool
+    ) -> list[bytes | None]:
+        result: list[bytes | None] = []
+        for key, time in zip(keys, at, strict=True):
+            code = None if key is None else hot.codes.get(key)
+            record = None if code is None else hot.latest(code, time, known)
+            if code is None or record is None or not _covers(hot.floor(code), _event(record)[0]):
+                older = self._latest(view, [key], [time], known)[0] if view.rows else None
+                if record is None or (older is not None and TIMES.unpack_from(older) > TIMES.unpack_from(record)):
+                    record = older
+            result.append(record)
         return result
 
-    def _values(self, prefix: bytes, start: int, end: int) -> list[bytes]:
-        """The chunks that may hold records of the range, oldest first."""
-        values = []
-        limit = prefix + _seek_time(_TOP - start) + b"\xff" * 16  # beyond it chunks begin before the start
-        if self._cursor.set_range(prefix + _seek_time(_TOP - end + 1)):
-            for place, value in self._cursor:
-                if place > limit:  # the chunk that holds the start, or another key
-                    if place.startswith(prefix):
-                        values.append(value)
-                    break
-                values.append(value)
-        values.reverse()
-        return values
+    def range(
+        self, view: str, keys: Sequence[bytes | None], start: Sequence[int], end: Sequence[int]
+    ) -> Sequence[Block]:
+        return self._ask(
+            view,
+            lambda tail, found: self._range_of_both(tail.hot(found), found, keys, start, end),
+            lambda found: self._range(found, keys, start, end),
+        )
+
+    def _range(self, view: View, keys: Sequence[bytes | None], start: Sequence[int], end: Sequence[int]) -> list[Block]:
+        layout, number = view.layout, view.prefix
+        result = []
+        for key, low, high in zip(keys, start, end, strict=True):
+            found = [] if key is None or low >= high else values_between(self._cursor, number + framed(key), low, high)
+            result.append(chunks.within(layout.decode(found), low, high) if found else layout.decode([]))
+        return result
+
+    def _range_of_both(
+        self, hot: Hot, view: View, keys: Sequence[bytes | None], start: Sequence[int], end: Sequence[int]
+    ) -> Sequence[Block]:
+        if len(keys) == 1:
+            return self._range_of_one(hot, view, keys[0], start[0], end[0])
+        asked = [(key, low, high) for key, low, high in zip(keys, start, end, strict=True) if key is not None]
+        here = [key for key, _, _ in asked]
+        lows, highs = np.array([low for _, low, _ in asked], np.int64), np.array([h for _, _, h in asked], np.int64)
+        codes = hot.coded(here)
+        load_chunks(hot, self._cursor, view, here, codes, lows)
+        found = hot.ranges(codes, lows, highs)
+        if len(here) == len(keys):
+            return found
+        counts = np.zeros(len(keys), np.int64)
+        counts[[place for place, key in enumerate(keys) if key is not None]] = np.diff(found.starts)
+        return Blocks(found.block, np.append(0, np.cumsum(counts)))
+
+    def _range_of_one(self, hot: Hot, view: View, key: bytes | None, low: int, high: int) -> Sequence[Block]:
+        if key is None or low >= high:
+            return [view.layout.decode([])]
+        code = loaded(hot, self._cursor, view, key, low)
+        return [hot.one(code, low, high)]
 
     def position(self, view: str, feed: str) -> int | None:
-        raw = self._transaction.get(_feed(view, feed))
-        if raw is None:
-            _view(self._transaction, view)
-            return None
-        return int.from_bytes(raw, "little", signed=True)
+        if not self._quiet:
+            unmerged = self._unmerged(view)
+            if unmerged is not None and feed in unmerged.positions:
+                return unmerged.positions[feed]
+        found = lmdb_views.position_of(self._transaction, view, feed)
+        if found is None:
+            view_of(self._transaction, view)
+        return found
 
     def stats(self, view: str) -> ViewStats:
-        found = _view(self._transaction, view)
-        return ViewStats(found.rows, found.newest if found.rows else None)
+        unmerged, found = self._unmerged(view), view_of(self._transaction, view)
+        rows, newest = found.rows, found.newest
+        if unmerged is not None:
+            rows, newest = rows + unmerged.rows, max(newest, unmerged.newest)
+        return ViewStats(rows, newest if rows else None)
 
     def views(self) -> list[str]:
-        return _names(self._transaction)
+        return lmdb_views.names(self._transaction)
 
 
-def _view(transaction: Any, name: str) -> View:
-    raw = transaction.get(_VIEWS + name.encode())
-    if raw is None:
-        raise unknown("view in the online store", name, _names(transaction), hint="Materialize it first")
-    return View(*_VIEW.unpack(raw))
-
-
-def _feed(view: str, feed: str) -> bytes:
-    return _POSITIONS + f"{view}\0{feed}".encode()
-
-
-def _names(transaction: Any) -> list[str]:
-    return [key[len(_VIEWS) :].decode() for key, _ in _under(transaction.cursor(), _VIEWS)]
-
-
-def _under(cursor: Any, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """All entries of the file whose key starts with a prefix."""
-    if cursor.set_range(prefix):
-        for key, value in cursor:
-            if not key.startswith(prefix):
-                return
-            yield key, value
+def _covers(floor: int, time: int) -> bool:
+    return floor <= time and floor != NOWHERE
 
 
 class LmdbOnline:
@@ -182,190 +240,69 @@ class LmdbOnline:
     Args:
         path: The folder; made when absent.
         map_size: Bytes of address space at first; it doubles when the content no longer fits.
+        log_size: Bytes of the log after which its records are moved into chunks.
+
+    Raises:
+        FormatTooNew: A newer program wrote it.
     """
 
-    def __init__(self, path: Path, *, map_size: int = FIRST_MAP) -> None:
-        self._path, self._map_size = path, map_size
+    def __init__(self, path: Path, *, map_size: int = FIRST_MAP, log_size: int = LOG_SIZE) -> None:
+        self._path, self._map_size, self._log_size = path, map_size, max(log_size, HEADER)
         self._pid = os.getpid()
         self._environment = acquire(path, map_size)
         self._closed = False
+        transaction = self._environment.begin()
+        try:
+            lmdb_views.check_format(transaction, path)
+        finally:
+            self._environment.end(transaction)
 
     def read(self) -> LmdbReader:
         return LmdbReader(self._env)
 
     def declare(self, view: str, *, width: int | None) -> None:
         check_width(view, width)
-        self._env.write(lambda transaction: _declare(transaction, view, -1 if width is None else width))
+        self._write(lambda transaction, _: lmdb_views.declare(transaction, view, -1 if width is None else width))
 
     def append(self, view: str, entries: Entries, *, positions: Mapping[str, int] | None = None) -> int:
-        return self._env.write(lambda transaction: Appending(transaction, view).run(entries, positions or {}))
+        environment, given, full = self._env, positions or {}, self._log_size
+        tail = environment.tail
+        if not is_small(entries):
+            return self._write(lambda transaction, _: add_directly(transaction, tail, view, entries, given))
+        while True:
+            added = environment.hold(lambda transaction: append_to_log(transaction, tail, view, entries, given, full))
+            if added is not None:
+                tail.settle(environment.flush)
+                return added
+            environment.write(lambda transaction: merge(transaction, tail))
 
     def trim(self, view: str, before: int) -> int:
-        return self._env.write(lambda transaction: _trim(transaction, view, before))
+        def work(transaction: Any, tail: Tail) -> int:
+            if tail.has(transaction, view_of(transaction, view)):
+                merge(transaction, tail)
+            return trim(transaction, view, before)
+
+        return self._write(work)
 
     def drop(self, view: str) -> None:
-        self._env.write(lambda transaction: _drop(transaction, view))
+        self._write(lambda transaction, _: lmdb_views.drop(transaction, view))
 
     def close(self) -> None:
         if not self._closed and self._pid == os.getpid():
             release(self._environment)
         self._closed = True
 
+    def _write(self, work: Callable[[Any, Tail], T]) -> T:
+        tail = self._env.tail
+
+        def run(transaction: Any) -> T:
+            tail.prepare(transaction)
+            return work(transaction, tail)
+
+        return self._env.write(run)
+
     @property
     def _env(self) -> Environment:
         if self._pid != os.getpid():  # after a fork: the parent's environment must not be touched here
             self._environment, self._pid = acquire(self._path, self._map_size), os.getpid()
         return self._environment
-
-
-def _declare(transaction: Any, name: str, width: int) -> None:
-    raw = transaction.get(_VIEWS + name.encode())
-    if raw is None:
-        number = int.from_bytes(transaction.get(_NEXT, b"\1"), "little")
-        transaction.put(_NEXT, (number + 1).to_bytes(4, "little"))
-        transaction.put(_VIEWS + name.encode(), _VIEW.pack(number, width, 0, _NONE))
-    elif View(*_VIEW.unpack(raw)).width != width:
-        raise other_width(name, _VIEW.unpack(raw)[1], width)
-
-
-def _drop(transaction: Any, name: str) -> None:
-    raw = transaction.pop(_VIEWS + name.encode())
-    if raw is not None:
-        for start in (View(*_VIEW.unpack(raw)).prefix, _feed(name, "")):
-            _delete_under(transaction, start)
-
-
-def _delete_under(transaction: Any, prefix: bytes) -> None:
-    cursor = transaction.cursor()
-    found = cursor.set_range(prefix)
-    while found and cursor.key().startswith(prefix):
-        found = cursor.delete()
-
-
-class Appending:
-    """One append, within its transaction."""
-
-    def __init__(self, transaction: Any, view: str) -> None:
-        self._transaction, self._name = transaction, view
-        self._cursor = transaction.cursor()
-        self._view = _view(transaction, view)
-        self._layout = self._view.layout
-
-    def run(self, entries: Entries, positions: Mapping[str, int]) -> int:
-        prefix = self._view.prefix
-        for feed, position in positions.items():
-            raw = position.to_bytes(8, "little", signed=True)
-            self._transaction.put(_feed(self._name, feed), raw)
-        if not len(entries.times):
-            return 0
-        block, groups, places = self._arranged(entries)
-        empty = not (self._cursor.set_range(prefix) and self._cursor.key().startswith(prefix))
-        added = self._load(block, groups, places) if empty else self._merge(block, groups, places)
-        newest = max(self._view.newest, int(entries.times[:, 0].max()))
-        changed = self._view._replace(rows=self._view.rows + added, newest=newest)
-        self._transaction.put(_VIEWS + self._name.encode(), _VIEW.pack(*changed))
-        return added
-
-    def _arranged(self, entries: Entries) -> tuple[Block, NDArray[np.int64], list[bytes]]:
-        """The records in the order of the file, the number of each one's key, and the keys as the file has them."""
-        prefix = self._view.prefix
-        places = [prefix + _framed(key) for key in entries.keys]
-        order = sorted(range(len(places)), key=places.__getitem__)
-        rank = np.empty(len(places), np.int64)
-        rank[order] = np.arange(len(places))
-        groups = np.repeat(rank, np.diff(entries.starts))
-        block, groups = chunks.ordered(self._layout.block(entries), groups)
-        return block, groups, [places[index] for index in order]
-
-    def _load(self, block: Block, groups: NDArray[np.int64], places: list[bytes]) -> int:
-        """Fill an empty view."""
-        heads = chunks.full_heads(self._layout.sizes(block), groups)
-        begins = heads[:-1]
-        times = _inverted(block.words[begins, : chunks.TIME_WORDS])
-        owners = groups[begins].tolist()
-        keys = [places[owner] + times[TIMES.size * i : TIMES.size * (i + 1)] for i, owner in enumerate(owners)]
-        values = list(self._layout.encode(block, heads.tolist()))
-        items = list(zip(keys, values, strict=True))
-        if len(keys) > len(places):  # some key has several chunks: its newest comes first in the file
-            items.sort()
-        at_end = not self._cursor.last() or self._cursor.key() < items[0][0]
-        _, put = self._cursor.putmulti(items, append=at_end)
-        if put != len(items):
-            raise AssertionError("unreachable: chunks out of order")
-        return len(groups)
-
-    def _merge(self, block: Block, groups: NDArray[np.int64], places: list[bytes]) -> int:
-        starts = [*np.flatnonzero(np.diff(groups, prepend=-1)).tolist(), len(groups)]
-        added = 0
-        for low, high in pairwise(starts):
-            added += self._merge_key(places[int(groups[low])], chunks.cut(block, low, high))
-        return added
-
-    def _merge_key(self, place: bytes, block: Block) -> int:
-        """Add the ordered records of one key, newest first, chunk by chunk; returns how many were new."""
-        times = list(map(tuple, block.words[:, : chunks.TIME_WORDS].tolist()))
-        high, added = len(times), 0
-        while high:
-            found = self._chunk_at(place, block.words[high - 1 : high, : chunks.TIME_WORDS])
-            if found is None:
-                self._put(place, chunks.cut(block, 0, high), fill=True)
-                return added + high
-            key, value = found
-            old = self._layout.decode([value])
-            low = bisect.bisect_left(times, tuple(old.words[0, : chunks.TIME_WORDS].tolist()), 0, high)
-            if low == high:  # all that is left is older than the oldest chunk
-                low = 0
-            added += self._merge_chunk(place, key, old, chunks.cut(block, low, high))
-            high = low
-        return added
-
-    def _chunk_at(self, place: bytes, time: NDArray[np.int64]) -> tuple[bytes, bytes] | None:
-        """The chunk of a key a record belongs to: the last that begins at or before it, else the oldest."""
-        cursor = self._cursor
-        found = cursor.set_range(place + _inverted(time))
-        if not (found and cursor.key().startswith(place)):
-            found = cursor.prev() if found else cursor.last()
-            if not (found and cursor.key().startswith(place)):
-                return None
-        item: tuple[bytes, bytes] = cursor.item()
-        return item
-
-    def _merge_chunk(self, place: bytes, key: bytes, old: Block, new: Block) -> int:
-        at_end = tuple(old.words[-1, : chunks.TIME_WORDS].tolist()) < tuple(new.words[0, : chunks.TIME_WORDS].tolist())
-        both = chunks.join(old, new) if at_end else chunks.merged(old, new)
-        added = len(both.words) - len(old.words)
-        if added:
-            if not at_end:
-                self._transaction.delete(key)
-            self._put(place, both, fill=at_end)
-        return added
-
-    def _put(self, place: bytes, block: Block, *, fill: bool) -> None:
-        sizes = self._layout.sizes(block)
-        heads = chunks.full_heads(sizes, np.zeros(len(sizes), np.int64)).tolist() if fill else chunks.even_heads(sizes)
-        times = _inverted(block.words[heads[:-1], : chunks.TIME_WORDS])
-        for index, value in enumerate(self._layout.encode(block, heads)):
-            self._cursor.put(place + times[TIMES.size * index : TIMES.size * (index + 1)], value)
-
-
-def _trim(transaction: Any, name: str, before: int) -> int:
-    """Walk the chunks of a view; a key's first chunk is its newest."""
-    view = _view(transaction, name)
-    gone, previous = 0, b""
-    work = []
-    for key, value in _under(transaction.cursor(), view.prefix):
-        place = key[: -TIMES.size]
-        keep = 1 if place != previous else 0
-        previous = place
-        block = view.layout.decode([value])
-        old = min(int(np.searchsorted(block.words[:, 0], before)), len(block.words) - keep)
-        if old:
-            gone += old
-            work.append((key, place, chunks.cut(block, old, len(block.words))))
-    for key, place, rest in work:
-        transaction.delete(key)
-        if len(rest.words):
-            new = place + _inverted(rest.words[:1, : chunks.TIME_WORDS])
-            transaction.put(new, next(view.layout.encode(rest, [0, len(rest.words)])))
-    transaction.put(_VIEWS + name.encode(), _VIEW.pack(*view._replace(rows=view.rows - gone)))
-    return gone

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, overload
 
 from tidemill.core.errors import Conflict, InvalidArgument
 
@@ -58,6 +58,34 @@ class Block:
     """The payloads of a view of any width."""
 
 
+class Blocks(Sequence[Block]):
+    """The records of several keys, each in order, one key after the other in one block.
+
+    Args:
+        block: All records.
+        starts: One more than there are keys: the records of the i-th are `starts[i]` to `starts[i + 1]`.
+    """
+
+    def __init__(self, block: Block, starts: NDArray[np.int64]) -> None:
+        self.block, self.starts = block, starts
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> Block: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Block]: ...
+
+    def __getitem__(self, index: int | slice) -> Block | list[Block]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(len(self))[index]]
+        place = range(len(self))[index]
+        low, high = self.starts[place : place + 2].tolist()
+        return Block(self.block.words[low:high], self.block.payloads[low:high])
+
+
 class ViewStats(NamedTuple):
     """What is in a view."""
 
@@ -86,7 +114,7 @@ class Range(NamedTuple):
     start: Sequence[int]
     end: Sequence[int]
 
-    def ask(self, reader: OnlineReader) -> list[Block]:
+    def ask(self, reader: OnlineReader) -> Sequence[Block]:
         return reader.range(self.view, self.keys, self.start, self.end)
 
 
@@ -142,7 +170,9 @@ class OnlineReader(Protocol):
         """
         ...
 
-    def range(self, view: str, keys: Sequence[bytes | None], start: Sequence[int], end: Sequence[int]) -> list[Block]:
+    def range(
+        self, view: str, keys: Sequence[bytes | None], start: Sequence[int], end: Sequence[int]
+    ) -> Sequence[Block]:
         """For each key the records with start <= event time < end."""
         ...
 

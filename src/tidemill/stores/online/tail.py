@@ -1,0 +1,255 @@
+"""What this process knows of the log of an LMDB file: its blocks up to some length, and records of views in memory.
+
+The number of the current log is kept in the LMDB file, so a read transaction says which log goes with it. A log only grows
+while it is the current one, and its blocks tell after which transaction they were written: a moment is a transaction, a log,
+and a length of it, and of any two moments one is the later. What is known is brought from moment to moment, never back: who
+looks at an earlier moment makes a `Tail` of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tidemill.stores.online.hot import Hot
+from tidemill.stores.online.lmdb_views import NONE, View, log_number
+from tidemill.stores.online.log import HEADER, Appended, Log
+
+HOT_RECORDS = 1 << 21
+"""With so many records in memory a view begins anew with those of the log."""
+SYNC_EVERY = 1.0
+"""Seconds between two waits for the disk."""
+
+
+class Moment(NamedTuple):
+    """What a transaction sees."""
+
+    transaction: int
+    number: int
+    log: Log | None
+    """None before the first append."""
+    length: int
+
+
+@dataclass
+class Unmerged:
+    """What the log has of a view."""
+
+    blocks: list[Appended] = field(default_factory=list)
+    rows: int = 0
+    newest: int = NONE
+    positions: dict[str, int] = field(default_factory=dict)
+
+    def take(self, block: Appended) -> None:
+        """Add a block."""
+        self.blocks.append(block)
+        self.positions.update(block.positions)
+        words = block.records.words
+        if len(words):
+            self.rows += len(words)
+            self.newest = max(self.newest, words.item(0) if len(words) == 1 else int(words[:, 0].max()))
+
+
+class Tail:
+    """The log as this process knows it. Hold `lock` from `reach` on until the answer is there.
+
+    Args:
+        folder: Where logs are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.lock = threading.RLock()
+        self.folder = folder
+        self._opened: tuple[int, Log] | None = None
+        self._synced, self._flushed = time.monotonic() - SYNC_EVERY, -1
+        self._forget()
+
+    def _forget(self) -> None:
+        self._number, self._length, self._transaction = -1, HEADER, -1
+        self._log: Log | None = None
+        self.is_damaged = False
+        """Whether a block is damaged, and those after it are lost: nothing can be appended."""
+        self.views: dict[int, Unmerged] = {}
+        self._hot: dict[int, Hot] = {}
+        self._asked: set[int] = set()  # views nobody asked for between two merges, such as dropped ones, are left out
+
+    # -- moments -----------------------------------------------------------------------------------
+
+    def path(self, number: int) -> Path:
+        """Where a log is."""
+        return self.folder / f"tail-{number}.log"
+
+    def is_empty(self, transaction: Any) -> bool:
+        """Whether all records that a transaction sees are in chunks for sure."""
+        opened = self._opened
+        return opened is not None and opened[1].length == HEADER and log_number(transaction) == opened[0]
+
+    def moment(self, transaction: Any, *, writing: bool = False, absent: int = -1) -> Moment | None:
+        """The moment a transaction sees; None when it is too old to say.
+
+        Args:
+            transaction: Of the LMDB file.
+            writing: Whether it is the one that writes.
+            absent: The log that was not there at the attempt before.
+        """
+        number, identity = log_number(transaction), transaction.id() - writing
+        log = self._at(number)
+        if log is None:
+            return Moment(identity, number, None, HEADER) if writing or number == absent else None
+        length = log.length
+        return Moment(identity, number, log, length) if log.transaction <= identity else None
+
+    def _at(self, number: int) -> Log | None:
+        opened = self._opened
+        if opened is not None and opened[0] == number:
+            return opened[1]
+        try:
+            log = Log(self.path(number))
+        except FileNotFoundError:
+            return None
+        self._opened = number, log
+        return log
+
+    def create(self, number: int) -> Log:
+        """Begin a log."""
+        return Log.create(self.path(number))
+
+    def reach(self, moment: Moment) -> bool:
+        """Learn what there is up to a moment; False when more is known already."""
+        if moment.length == self._length and moment.transaction == self._transaction and moment.log is self._log:
+            return True
+        if moment.transaction < self._transaction or moment.number < self._number:
+            return False
+        if moment.number == self._number and moment.length < self._length:
+            return False
+        try:
+            self._follow(moment)
+        except BaseException:
+            self._forget()  # rather than half of it
+            raise
+        return True
+
+    def _follow(self, moment: Moment) -> None:
+        if moment.number != self._number:
+            if moment.number == self._number + 1 and self._log is not None:
+                self._read(self._log.length)  # it was the current one: what was in it is in chunks now
+            elif self._number >= 0:
+                self._hot = {}
+            self._number, self._length = moment.number, HEADER
+            self.views, self.is_damaged = {}, False
+            self._hot = {view: self._hot[view] for view in self._asked if view in self._hot}
+            self._asked.clear()
+        self._log, self._transaction = moment.log, moment.transaction
+        self._read(moment.length)
+
+    def _read(self, length: int) -> None:
+        if length > self._length and self._log is not None:
+            found, whole = self._log.blocks(self._length, length)
+            self.is_damaged |= not whole
+            self._length = length
+            for block in found:
+                self._take(block)
+
+    def wrote(self, block: Appended, log: Log, length: int) -> None:
+        """Learn of a block this process appended, up to which everything was known."""
+        try:
+            self._log, self._length = log, length
+            self._take(block)
+        except BaseException:
+            self._forget()
+            raise
+
+    def _take(self, block: Appended) -> None:
+        unmerged = self.views.get(block.view)
+        if unmerged is None:
+            unmerged = self.views[block.view] = Unmerged()
+        unmerged.take(block)
+        hot = self._hot.get(block.view)
+        if hot is not None:
+            _add(hot, block)
+
+    def has(self, transaction: Any, view: View) -> bool:
+        """Whether the log has anything of a view, in a transaction that writes."""
+        with self.lock:
+            self.last(transaction)
+            return view.number in self.views
+
+    def prepare(self, transaction: Any) -> None:
+        """Before a change of the LMDB file: learn of all blocks, and wait until the disk has them.
+
+        What comes before in the log may not be lost by a power failure that leaves what comes now.
+        """
+        with self.lock:
+            moment = self.last(transaction)
+        if moment.log is not None and moment.length > HEADER:
+            moment.log.sync()
+
+    def last(self, transaction: Any) -> Moment:
+        """Learn of all blocks, in a transaction that writes."""
+        moment = self.moment(transaction, writing=True)
+        if moment is None or not self.reach(moment):
+            raise AssertionError("unreachable: there is nothing newer than what the only writer sees")
+        return moment
+
+    def settle(self, flush: Callable[[], None]) -> None:
+        """After an append: wait for the disk if that was not done of late, so that a power failure takes little.
+
+        Args:
+            flush: Waits until the disk has the newest transaction of the LMDB file, and so the number of the log.
+        """
+        now = time.monotonic()
+        log, number = self._log, self._number
+        if now - self._synced > SYNC_EVERY and log is not None:
+            self._synced = now
+            if self._flushed != number:
+                flush()
+                self._flushed = number
+            log.sync()
+
+    # -- views -------------------------------------------------------------------------------------
+
+    def holds(self, view: View) -> bool:
+        """Whether to ask `hot` for records of a view: otherwise all of them are in chunks."""
+        unmerged = self.views.get(view.number)
+        return (unmerged is not None and unmerged.rows > 0) or view.number in self._hot
+
+    def hot(self, view: View) -> Hot:
+        """The records of a view in memory, made of those of the log when there are none."""
+        hot = self._hot.get(view.number)
+        if hot is None or hot.changes != view.changes or len(hot) > HOT_RECORDS:
+            self._hot.pop(view.number, None)
+            hot = Hot(view.fixed, view.changes)
+            for block in self.views[view.number].blocks if view.number in self.views else ():
+                _add(hot, block)
+            self._hot[view.number] = hot
+        self._asked.add(view.number)
+        return hot
+
+    def forget(self, view: View) -> None:
+        """Begin anew with a view's records in memory, after an error that may have left half of a change."""
+        self._hot.pop(view.number, None)
+
+
+def _add(hot: Hot, block: Appended) -> None:
+    words = block.records.words
+    if len(words) == 1:
+        code = hot.codes.get(block.keys[0])
+        if code is not None and hot.follows(code, tuple(words[0, :3].tolist())):
+            hot.add_one(code, words[0], block.records.payloads[0] if block.records.payloads else None)
+            return
+    if len(words):
+        hot.add(hot.coded(block.keys), block.counts, block.records)
+
+
+def owners_of(blocks: list[Appended]) -> tuple[list[bytes], np.ndarray[Any, np.dtype[np.int64]]]:
+    """The keys of blocks, and for each record which of them is its."""
+    numbers: dict[bytes, int] = {}
+    owners = [numbers.setdefault(key, len(numbers)) for block in blocks for key in block.keys]
+    counts = np.concatenate([block.counts for block in blocks])
+    return list(numbers), np.repeat(np.array(owners, np.int64), counts)

@@ -1,0 +1,175 @@
+"""Rows that are taken and answered one by one or few at a time: the short ways give what the long ones and offline give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+from tests.features.tables import UTC
+from tests.features.test_online import Bench, same
+
+from tidemill.core.errors import InvalidData
+from tidemill.core.specs import aggregates as agg
+from tidemill.core.specs.checks import check
+from tidemill.core.specs.features import FeatureService, FeatureView
+from tidemill.core.specs.sources import Source
+from tidemill.features import few
+from tidemill.features.feed import Batch, Names, Shape
+from tidemill.stores.online.lmdb import LmdbOnline
+from tidemill.stores.online.log import HEADER
+from tidemill.stores.online.memory import MemoryOnline
+
+events = Source("events", time="at")
+_FAST = [agg.count, agg.sum, agg.mean, agg.min, agg.max, agg.first, agg.last]
+
+
+def fast(column: str, **options: Any) -> FeatureView:
+    aggregates = [operation(column, over=[3, 8]) for operation in _FAST] + [
+        agg.sum(column, over=5, offset=2, name="past")
+    ]
+    return FeatureView(None, source=events, keys=["k", "n"], aggregates=aggregates, name=f"fast_{column}", **options)
+
+
+VIEWS = [fast("x"), fast("i"), fast("b"), FeatureView(None, source=events, keys="k", name="state")]
+SERVICE = FeatureService(VIEWS, name="streamed")
+
+_x = st.sampled_from([None, 0.1, -2.5, 1e16, -1e16, 3.0, float("nan"), float("inf"), float("-inf"), 1e308, -1e308])
+_usual = st.sampled_from([0.1, -2.5, 1e16, -1e16, 3.0])
+_times = st.integers(0, 20)
+_row = st.tuples(st.sampled_from(["a", "a", "b", None]), st.sampled_from([1, 1, 2]), _usual | _x,
+                 st.sampled_from([0, 7, -3, 2**40]), st.booleans() | st.none(), st.none() | _times,
+                 st.none() | _times)  # fmt: skip
+_batches = st.lists(st.lists(_row, min_size=1, max_size=1) | st.lists(_row, min_size=1, max_size=12), max_size=25)
+SCHEMA = {"k": pl.String, "n": pl.Int64, "x": pl.Float64, "i": pl.Int64, "b": pl.Boolean}
+
+
+def frame(rows: list[Any], first: int) -> pl.DataFrame:
+    columns = list(zip(*rows, strict=True)) or [()] * 7
+    values = {name: pl.Series(columns[place], dtype=dtype) for place, (name, dtype) in enumerate(SCHEMA.items())}
+    at, created = (pl.Series(columns[place], dtype=pl.Int64).cast(UTC) for place in (5, 6))
+    sequence = pl.Series(range(first, first + len(rows)), dtype=pl.Int64)
+    return pl.DataFrame(values).with_columns(at=at, event_ts=at, created_ts=created, ingest_seq=sequence)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[LmdbOnline]:
+    opened = LmdbOnline(tmp_path, log_size=HEADER + 800)
+    yield opened
+    opened.close()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=40)
+@given(batches=_batches, at=st.lists(st.integers(0, 25), min_size=1, max_size=6), known=st.booleans())
+def test_streamed_rows_are_answered_as_offline(
+    store: LmdbOnline, batches: list[Any], at: list[int], known: bool
+) -> None:
+    bench, first = Bench(store), 1
+    bench.add(events, frame([], 1))
+    bench.online.materialize(VIEWS, full=True)
+    asked = pl.DataFrame({"k": ["a", "b", "a", "z"], "n": [1, 1, 2, 1]})
+    for rows in batches:
+        delivered = frame(rows, first)
+        first += len(rows)
+        bench.add(events, delivered)
+        bench.online.apply_rows(VIEWS, events, delivered)
+        assert bench.online.apply_rows(VIEWS, events, delivered) == 0
+        bench.online.lookup(SERVICE, asked, np.full(4, 20))  # has some of it in memory from now on
+    for t in at:
+        found = bench.online.lookup(SERVICE, asked, np.full(4, t), known_at=known)
+        expected = bench.offline(SERVICE, asked, [t] * 4, known_at=known)
+        same(found, expected)
+        for place, keys in enumerate(asked.iter_rows(named=True)):
+            vector = bench.online.vector(SERVICE, keys, t, known_at=known)
+            same(pl.DataFrame([vector], schema=expected.schema), expected[place])
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(row=_row)
+def test_one_row_becomes_the_same_entry_on_the_short_way(row: Any) -> None:
+    delivered = frame([row], 5)
+    for view in VIEWS:
+        shape = Shape.of(view, delivered.schema)
+        assert shape.is_plain
+        expected = Batch(shape, delivered).entries()
+        short = shape.single.entries(delivered) if shape.single else None
+        usual = None not in (row[0], row[5], row[6])
+        assert (short is not None) == (shape.single is not None and usual)
+        if short is not None:
+            assert short.keys == expected.keys
+            assert short.starts.tolist() == expected.starts.tolist()
+            assert short.times.tolist() == expected.times.tolist()
+            assert np.asarray(short.payloads).tolist() == np.asarray(expected.payloads).tolist()
+
+
+def test_the_short_way_is_taken_where_it_is_meant() -> None:
+    schema = frame([], 1).schema
+    assert [Shape.of(view, schema).single is not None for view in VIEWS] == [True, True, True, True]
+    changed = FeatureView(lambda rows: rows.with_columns(x=pl.col("x") * 2), source=events, keys="k", name="changed")
+    texts = FeatureView(None, source=events, keys="n", name="texts")
+    checked = FeatureView(None, source=events, keys="k", name="checked", checks=[check("x").between(0, 1)])
+    filtered = FeatureView(None, source=events, keys="k", name="filtered", aggregates=[
+        agg.sum("x", over=5, where=pl.col("i") > 0)])  # fmt: skip
+    for view in (changed, texts, checked, filtered):
+        assert Shape.of(view, schema).single is None
+
+
+def test_values_of_another_type_than_the_table_has_go_the_long_way() -> None:
+    shape = Shape.of(VIEWS[0], frame([], 1).schema)
+    row = frame([("a", 1, 2.0, 1, True, 3, 3)], 1)
+    assert shape.single is not None
+    assert shape.single.entries(row) is not None
+    assert shape.single.entries(row.with_columns(x=pl.col("x").cast(pl.Int64))) is None
+    assert shape.single.entries(row.with_columns(pl.col("event_ts").cast(pl.Datetime("ms", "UTC")))) is None
+    assert shape.single.entries(row.with_columns(pl.col("created_ts").dt.replace_time_zone(None))) is None
+
+
+def test_many_rows_and_integers_beyond_64_bits_go_the_long_way(store: LmdbOnline) -> None:
+    bench = Bench(store)
+    bench.add(events, frame([("a", 1, 1.0, 2**62, True, 0, 0)] * 3, 1))
+    bench.online.materialize(VIEWS)
+    with pytest.raises(InvalidData, match="does not fit into 64 bits"):
+        bench.online.vector(FeatureService([VIEWS[1]], name="large"), {"k": "a", "n": 1}, 2)
+    rows = [("a", 1, float(place), place, True, place // 40, 0) for place in range(few.MOST + 50)]
+    bench = Bench(MemoryOnline())
+    bench.add(events, frame(rows, 1))
+    bench.online.materialize(VIEWS)
+    asked = pl.DataFrame({"k": ["a"], "n": [1]})
+    for t in (3, 6, 8):
+        expected = bench.offline(SERVICE, asked, [t])
+        vector = bench.online.vector(SERVICE, {"k": "a", "n": 1}, t)
+        same(pl.DataFrame([vector], schema=expected.schema), expected)
+
+
+def test_a_pointer_that_moved_is_noticed(store: LmdbOnline) -> None:
+    bench, other = Bench(store), Bench(store)
+    for one in (bench, other):
+        one.add(events, frame([("a", 1, 1.0, 1, True, 0, 0)], 1))
+    bench.online.materialize(VIEWS)
+    bench.online.apply_rows(VIEWS, events, frame([("a", 1, 1.0, 1, True, 1, 0)], 2))
+    other.add(events, frame([("a", 1, 1.0, 1, True, 1, 0)], 2))
+    other.online.materialize(VIEWS, full=True)
+    bench.online.apply_rows(VIEWS, events, frame([("a", 1, 1.0, 1, True, 2, 0)], 3))
+    for one in (bench, other):
+        found = one.online.vector(SERVICE, {"k": "a", "n": 1}, 3)
+        assert {value for name, value in found.items() if name.startswith("fast_x__x_count")} == {3}
+    names = Names.of(VIEWS[0])
+    with store.read() as reader:
+        assert reader.stats(names.data(2)).rows == 3
+
+
+def test_columns_in_another_order_and_more_of_them_are_no_matter(store: LmdbOnline) -> None:
+    bench = Bench(store)
+    bench.add(events, frame([("a", 1, 1.0, 1, True, 0, 0)], 1))
+    bench.online.materialize(VIEWS)
+    more = frame([("a", 1, 2.0, 1, True, 1, 0), ("b", 1, 5.0, 1, True, 1, 0)], 2)
+    bench.add(events, more)
+    bench.online.apply_rows(VIEWS, events, more.select(reversed(more.columns)).with_columns(extra=1))
+    asked = pl.DataFrame({"k": ["a", "b"], "n": [1, 1]})
+    assert_frame_equal(bench.online.lookup(SERVICE, asked, np.full(2, 2)), bench.offline(SERVICE, asked, [2, 2]))

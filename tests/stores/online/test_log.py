@@ -1,0 +1,276 @@
+"""The log of the embedded store: seen by every process as of one moment, merged without loss, mended after a power failure."""
+
+from __future__ import annotations
+
+import copy
+import struct
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tidemill.core.errors import FormatTooNew, Unavailable
+from tidemill.stores.online import lmdb_append, lmdb_views, tail
+from tidemill.stores.online.lmdb import LmdbOnline
+from tidemill.stores.online.log import HEADER, Log
+from tidemill.stores.online.memory import MemoryOnline
+from tidemill.stores.online.protocol import NEVER_KNOWN, OnlineStore, Position, Range, Stats
+from tidemill.stores.online.tail import Tail
+from tidemill.testing.online_suite import TOP, WIDTH, Row, entries, payload, plain
+
+KEYS = [b"", b"a", b"ab", b"k" * 600]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[LmdbOnline]:
+    opened = LmdbOnline(tmp_path / "online", log_size=HEADER + 1_500)
+    yield opened
+    opened.close()
+
+
+def as_another_process(store: LmdbOnline) -> LmdbOnline:
+    """The same file as a process sees it that knows nothing of the log yet."""
+    twin = copy.copy(store)
+    twin._environment = copy.copy(store._env)
+    twin._environment.tail = Tail(store._path)
+    return twin
+
+
+def records(*times: int, key: bytes = b"a") -> list[Row]:
+    return [(key, (time, time, time), payload(abs(time) % 1000)) for time in times]
+
+
+def answers(store: OnlineStore, views: Sequence[str], points: Sequence[int]) -> list[Any]:
+    """All a store has to tell, in one read."""
+    found: list[Any] = []
+    with store.read() as reader:
+        known = sorted(reader.views())
+        for view in [view for view in views if view in known]:
+            found += [view, reader.stats(view), reader.position(view, "table")]
+            for at in points:
+                found += [reader.latest(view, [*KEYS, None], [at] * 5, known=flag) for flag in (False, True)]
+                found += [plain(block) for block in reader.range(view, [*KEYS, None], [at] * 5, [TOP] * 5)]
+                found += [plain(block) for block in reader.range(view, [b"a"], [-(2**63)], [at])]
+    return found
+
+
+# -- against the oracle ----------------------------------------------------------------------------
+
+_times = st.integers(-30, 30) | st.sampled_from([NEVER_KNOWN, TOP])
+_row = st.tuples(st.sampled_from(KEYS), st.tuples(_times, _times, st.integers(0, 2)), st.integers(0, 9).map(payload))
+_rising = st.lists(st.integers(0, 3), min_size=1, max_size=40)
+_step = st.one_of(
+    st.tuples(st.just("append"), st.lists(_row, min_size=0, max_size=30)),
+    st.tuples(st.just("append"), st.lists(_row, min_size=1, max_size=1)),
+    st.tuples(st.just("stream"), _rising),
+    st.tuples(st.just("directly"), st.lists(_row, min_size=1, max_size=30)),
+    st.tuples(st.just("trim"), _times),
+    st.tuples(st.just("drop"), st.none()),
+    st.tuples(st.just("merge"), st.none()),
+)
+_steps = st.lists(st.tuples(_step, st.integers(0, 1), st.integers(0, 1), st.booleans()), min_size=1, max_size=10)
+
+
+class Writers:
+    """Two processes that write to one file, and the oracle."""
+
+    def __init__(self, store: LmdbOnline) -> None:
+        self.processes = [store, as_another_process(store)]
+        self.oracle = MemoryOnline()
+        self.views = {"fixed": WIDTH, "texts": None}
+        self.clock = 0
+        for view in self.views:
+            store.drop(view)
+            self.declare(store, view)
+
+    def declare(self, store: LmdbOnline, view: str) -> None:
+        for one in (store, self.oracle):
+            one.declare(view, width=self.views[view])
+
+    def do(self, kind: str, value: Any, view: str, process: LmdbOnline) -> None:
+        if kind == "stream":
+            self.clock += 50
+            times = [self.clock + step for step in np.cumsum(value).tolist()]
+            kind, value = "append", [row for t in times for row in records(t, key=KEYS[t % 4])]
+        if kind in ("append", "directly"):
+            self.append(value, view, process, directly=kind == "directly")
+        elif kind == "trim":
+            assert process.trim(view, value) == self.oracle.trim(view, value)
+        elif kind == "drop":
+            for one in (process, self.oracle):
+                one.drop(view)
+            self.declare(process, view)
+        else:
+            process._env.write(lambda transaction: lmdb_append.merge(transaction, process._env.tail))
+
+    def append(self, rows: list[Row], view: str, process: LmdbOnline, *, directly: bool) -> None:
+        batch = entries(rows, fixed=self.views[view] is not None)
+        positions = {"table": len(rows)} if len(rows) % 2 else {}
+        expected = self.oracle.append(view, batch, positions=positions)
+        if directly:
+            found = process._write(
+                lambda transaction, known: lmdb_append.add_directly(transaction, known, view, batch, positions)
+            )
+        else:
+            found = process.append(view, batch, positions=positions)
+        assert found == expected
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=60)
+@given(steps=_steps, points=st.lists(_times, min_size=1, max_size=3))
+def test_two_processes_answer_as_the_oracle(store: LmdbOnline, steps: list[Any], points: list[int]) -> None:
+    writers = Writers(store)
+    points = [*points, 100, TOP]
+    for (kind, value), which, process, look in steps:
+        writers.do(kind, value, ["fixed", "texts"][which], writers.processes[process])
+        if look:  # the other one has some of it in memory from now on
+            assert answers(writers.processes[1 - process], list(writers.views), points) == answers(
+                writers.oracle, list(writers.views), points
+            )
+    expected = answers(writers.oracle, list(writers.views), points)
+    for one in [*writers.processes, as_another_process(store)]:
+        assert answers(one, list(writers.views), points) == expected
+
+
+# -- moments ---------------------------------------------------------------------------------------
+
+
+def test_an_open_read_stays_at_its_moment_while_the_log_goes_on(store: LmdbOnline) -> None:
+    other = as_another_process(store)
+    store.declare("v", width=WIDTH)
+    store.append("v", entries(records(1, 2, 3), fixed=True), positions={"table": 3})
+    for process in (store, other):
+        with process.read() as first, process.read() as second, process.read() as untouched:
+            before = [first.latest("v", [b"a"], [TOP]), second.stats("v")]
+            for step in range(4, 300):  # over several merges
+                store.append("v", entries(records(step + process_rows(store)), fixed=True), positions={"table": step})
+            assert first.latest("v", [b"a"], [TOP]) == before[0]
+            assert second.stats("v") == before[1]
+            assert len(second.range("v", [b"a"], [0], [TOP])[0].words) == before[1].rows
+            assert second.position("v", "table") == first.position("v", "table")
+            assert untouched.stats("v").rows >= before[1].rows
+
+
+def process_rows(store: LmdbOnline) -> int:
+    with store.read() as reader:
+        return reader.stats("v").rows
+
+
+def test_several_questions_are_of_one_moment(store: LmdbOnline) -> None:
+    store.declare("v", width=WIDTH)
+    other = as_another_process(store)
+    for step in range(1, 120):
+        store.append("v", entries(records(step), fixed=True), positions={"table": step})
+        with (other if step % 3 else store).read() as reader:
+            position, stats, blocks = reader.answer(
+                [Position("v", "table"), Stats("v"), Range("v", [b"a", b"b"], [0, 0], [TOP, TOP])]
+            )
+        assert position == stats.rows == len(blocks[0].words) == step
+
+
+def test_what_is_asked_of_an_absent_key_is_not_kept_from_later_records(store: LmdbOnline) -> None:
+    store.declare("v", width=WIDTH)
+    store.append("v", entries(records(1), fixed=True))
+    with store.read() as reader:
+        assert [len(block.words) for block in reader.range("v", [b"a", b"new"], [0, 0], [9, 9])] == [1, 0]
+    as_another_process(store).append("v", entries(records(2, key=b"new"), fixed=True))
+    with store.read() as reader:
+        assert [len(block.words) for block in reader.range("v", [b"a", b"new"], [0, 0], [9, 9])] == [1, 1]
+
+
+def test_memory_is_given_back(store: LmdbOnline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tail, "HOT_RECORDS", 200)
+    store.declare("v", width=WIDTH)
+    for step in range(50):
+        rows = [row for number in range(20) for row in records(step, key=b"%d" % (number + step))]
+        assert store.append("v", entries(rows, fixed=True)) == 20
+        assert store.append("v", entries(rows, fixed=True)) == 0
+    with store.read() as reader:
+        assert reader.stats("v").rows == 1000
+        assert len(reader.range("v", [b"49", b"30"], [0, 0], [99, 99])[0].words) == 20
+    store.drop("v")
+    store.declare("w", width=WIDTH)
+    for step in range(200):
+        store.append("w", entries(records(step), fixed=True))
+    with store.read() as reader:
+        reader.stats("w")
+    assert len(store._env.tail._hot) == 1
+
+
+# -- homes of before, and damage --------------------------------------------------------------------
+
+
+def test_a_file_of_before_there_was_a_log_is_read_and_goes_on(tmp_path: Path) -> None:
+    store = LmdbOnline(tmp_path)
+    store.declare("v", width=WIDTH)
+    store._write(lambda t, known: lmdb_append.add_directly(t, known, "v", entries(records(1, 2), fixed=True), {}))
+    number = struct.pack("<IiQq", 1, WIDTH, 2, 2)
+
+    def as_before(transaction: Any) -> None:
+        transaction.put(lmdb_views._VIEWS + b"v", number)
+        transaction.pop(lmdb_views.LOG)
+        transaction.pop(lmdb_views._FORMAT)
+
+    store._env.write(as_before)
+    store.close()
+    for log in tmp_path.glob("tail-*"):
+        log.unlink()
+    store = LmdbOnline(tmp_path, log_size=HEADER)
+    with store.read() as reader:
+        assert reader.stats("v") == (2, 2)
+        assert len(reader.range("v", [b"a"], [0], [9])[0].words) == 2
+    assert store.append("v", entries(records(2, 3), fixed=True)) == 1
+    assert store.append("v", entries(records(3, 4), fixed=True)) == 1
+    store.close()
+    store = LmdbOnline(tmp_path)
+    with store.read() as reader:
+        assert reader.stats("v") == (4, 4)
+    store.close()
+
+
+def test_a_file_of_a_newer_program_is_refused(tmp_path: Path) -> None:
+    store = LmdbOnline(tmp_path)
+    store._env.write(lambda t: t.put(lmdb_views._FORMAT, (lmdb_views.FORMAT + 1).to_bytes(4, "little")))
+    store.close()
+    with pytest.raises(FormatTooNew, match="format 3"):
+        LmdbOnline(tmp_path)
+
+
+def test_a_file_that_is_no_log_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tail-0.log").write_bytes(b"x" * 9000)
+    with pytest.raises(Unavailable, match="no log"):
+        Log(tmp_path / "tail-0.log")
+
+
+@pytest.mark.parametrize("damage", ["zeros", "bit", "short"])
+def test_after_a_power_failure_whole_blocks_are_there_and_it_goes_on(tmp_path: Path, damage: str) -> None:
+    store = LmdbOnline(tmp_path)
+    store.declare("v", width=WIDTH)
+    for step in range(1, 11):
+        store.append("v", entries(records(step), fixed=True), positions={"table": step})
+    lengths = store._env.tail._length
+    store.close()
+    log = tmp_path / "tail-0.log"
+    raw = bytearray(log.read_bytes())
+    at = HEADER + (lengths - HEADER) * 7 // 10 + 20  # within the eighth block
+    if damage == "zeros":
+        raw[at:] = bytes(len(raw) - at)
+    elif damage == "bit":
+        raw[at] ^= 4
+    else:
+        del raw[at:]
+    log.write_bytes(raw)
+    store = LmdbOnline(tmp_path)
+    with store.read() as reader:
+        assert (reader.stats("v").rows, reader.position("v", "table")) == (7, 7)
+    other = as_another_process(store)
+    assert store.append("v", entries(records(8), fixed=True), positions={"table": 8}) == 1
+    for process in (store, other):
+        assert process.append("v", entries(records(8), fixed=True)) == 0
+        with process.read() as reader:
+            assert (reader.stats("v").rows, reader.position("v", "table")) == (8, 8)
+    store.close()
