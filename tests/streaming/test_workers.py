@@ -6,7 +6,7 @@ import http.client
 import json
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from tidemill.demo.year import Year
 pytestmark = pytest.mark.service
 
 
-PORTIONS = 30
-"""The landings come in so many parts, a moment apart, until all who should read have something to."""
+PORTION = 200
+"""So many landings at a time, until all who should read have something to."""
 
 
 @pytest.fixture(scope="module")
@@ -44,36 +44,35 @@ def test_nats_where_one_reads_and_the_other_stands_by(tmp_path: Path, nats_subje
 
 
 def read_by_two(url: str, folder: Path, replay: Replay, places: Sequence[str], *, readers: int = 2) -> None:
-    """Let two processes read what is sent to some places, kill one that does, and let others read the rest."""
+    """Let two processes read what is sent to some places, kill one that does, stop the others, and read the rest."""
     with_weather(make_project(folder, url), replay.landings)
-    portions = sent(places, folder, replay.landings)
-    next(portions)
-    with serving(folder, "landings", "--workers", "2", "--port", "0", "--limit", "50") as service:
+    sent, count = PORTION, len(replay.landings.payloads)
+    send_some(places, folder, replay.landings, slice(sent))
+    with serving(folder, "landings", "--workers", "2", "--port", "0", "--limit", "100") as service:
         await_processes(service, 2)
         while len(reading := busy(service)) < readers:
-            assert next(portions, None), f"only {reading} read: {service.said.read_text()}"
+            assert sent < count, f"only {reading} read: {service.said.read_text()}"
+            send_some(places, folder, replay.landings, slice(sent, sent + PORTION))
+            sent += PORTION
             time.sleep(0.2)
-        list(portions)
+        send_some(places, folder, replay.landings, slice(sent, None))
         kill(reading[0])
         await_processes(service, 3)
         service.process.terminate()
         assert service.await_end() == 0, service.said.read_text()
         stopped = {line["pid"] for line in service.lines() if line.get("state") == "stopped"}
         assert stopped == set(service.pids()) - {reading[0]}, "gently, all but the one that was killed"
-    with serving(folder, "landings", "--workers", "2", "--drain") as service:
+    with serving(folder, "landings", "--alone", "--drain") as service:
         assert service.await_end() == 0, service.said.read_text()
     state(folder, replay.landings).assert_equal(replay.batch)
 
 
-def sent(places: Sequence[str], folder: Path, landings: Landings) -> Iterator[int]:
-    """Send the landings, a portion at a time, each plane's to the same place."""
-    landed = list(zip(landings.payloads, landings.planes, strict=True))
-    step = -(-len(landed) // PORTIONS)
-    for first in range(0, len(landed), step):
-        for number, place in enumerate(places):
-            part = [one for one in landed[first : first + step] if zlib.crc32(one[1]) % len(places) == number]
-            send(place, folder, [payload for payload, _ in part], [plane for _, plane in part])
-        yield min(first + step, len(landed))
+def send_some(places: Sequence[str], folder: Path, landings: Landings, part: slice) -> None:
+    """Send some of the landings, each plane's to the same place."""
+    landed = list(zip(landings.payloads[part], landings.planes[part], strict=True))
+    for number, place in enumerate(places):
+        here = [one for one in landed if zlib.crc32(one[1]) % len(places) == number]
+        send(place, folder, [payload for payload, _ in here], [plane for _, plane in here])
 
 
 def await_processes(service: Service, count: int) -> None:
