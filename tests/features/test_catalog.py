@@ -101,6 +101,31 @@ def test_a_spine_that_declares_its_columns_needs_no_rows_yet(tables: Tables) -> 
     assert [one.problem for one in without.services()] == [None]
 
 
+def test_a_service_is_resolved_anew_when_a_table_has_other_columns(tables: Tables) -> None:
+    known = definitions()
+    catalog, service, trips = (
+        Catalog(known, tables.reader),
+        known.get("feature_service", "speed"),
+        known.get("source", "trips"),
+    )
+    first = catalog.resolve(service)
+    tables.versions["trips"].append(tables.versions["trips"][-1])
+    assert first is not None
+    assert catalog.resolve(service) is first
+    wider = tables.versions["trips"][-1].with_columns(pl.col("distance").cast(pl.Float64))
+    tables.versions["trips"].append(wider)
+    again = catalog.resolve(service)
+    assert again is not None
+    assert [one.type for one in first.request if one.name == "distance"] == ["int64"]
+    assert [one.type for one in again.request if one.name == "distance"] == ["float64"]
+    tables.versions.pop(trips.name)
+    assert catalog.resolve(service) is None
+    tables.add(trips, wider.select("trip", "at"))
+    for _ in range(2):  # what does not fit is told each time
+        with pytest.raises(InvalidArgument, match="no source has the columns"):
+            catalog.resolve(service)
+
+
 def test_definitions_are_checked_against_the_rows(tables: Tables) -> None:
     Catalog(definitions(), tables.reader).validate()
     sensor = Source("sensor", time="seen")

@@ -64,6 +64,10 @@ class Resolved(NamedTuple):
     """The column among these that holds the prediction time."""
 
 
+Known = dict[str, pl.Schema | None]
+"""Source -> the columns of its table; None before it has rows."""
+
+
 class Catalog:
     """The features of a project's definitions.
 
@@ -75,6 +79,7 @@ class Catalog:
     def __init__(self, definitions: Definitions, reader: SourceReader) -> None:
         self._definitions = definitions
         self._reader = reader
+        self._resolved: dict[FeatureService, tuple[Known, Resolved | None]] = {}
 
     def views(self) -> list[ViewInfo]:
         """All feature views by name."""
@@ -129,6 +134,15 @@ class Catalog:
 
     def resolve(self, service: FeatureService) -> Resolved | None:
         """A service, resolved for the rows of its likeliest spine; None when there is none yet."""
+        sources = {source.name: source for source in [*(use.view.source for use in service.uses), *self._candidates()]}
+        known = {name: self.schema(one) if self.has_rows(one) else None for name, one in sources.items()}
+        # Tracing what transforms do takes milliseconds, and gives the same until a table has other columns.
+        kept = self._resolved.get(service)
+        if kept is None or kept[0] != known:
+            kept = self._resolved[service] = known, self._resolve(service)
+        return kept[1]
+
+    def _resolve(self, service: FeatureService) -> Resolved | None:
         spine = self.spine(service)
         if spine is None:
             return None
