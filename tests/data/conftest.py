@@ -16,20 +16,20 @@ from tidemill.stores.metadata.open import open_metadata
 from tidemill.stores.streams.open import open_streams
 from tidemill.stores.tables.open import open_tables
 
-MakeData = Callable[[], Data]
+MakeData = Callable[..., Data]
 
 
 @pytest.fixture
 def make_data(tmp_path: Path, clock: ManualClock) -> Iterator[MakeData]:
-    """Opens the same home anew, as another process would; the project folder is the test's own."""
+    """Opens the same home anew, as another process would, or another project; the project folder is the test's own."""
     opened = []
 
-    def make() -> Data:
+    def make(project: str = "test") -> Data:
         home = tmp_path / ".tidemill"
         metadata = open_metadata("sqlite:", home)
         opened.append(metadata)
         return Data(
-            Scope("test", "ada", clock), metadata=metadata, artifacts=open_artifacts("file:", home),
+            Scope(project, "ada", clock), metadata=metadata, artifacts=open_artifacts("file:", home),
             tables=open_tables("delta:", home), streams=open_streams("file:", home), folder=tmp_path,
         )  # fmt: skip
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tidemill.core.scope import Scope
 from tidemill.core.specs.sources import Source
 from tidemill.data import ids, ledger
 from tidemill.data.archive import Archived, archive_file, archive_frame
+from tidemill.data.claims import Claims
 from tidemill.data.columns import as_read, known_types
 from tidemill.data.database import Selection, is_database, selection
 from tidemill.data.documentation import describe_source
@@ -65,6 +67,7 @@ class Data:
         self.listeners = list(listeners)
         self._ledger = ledger.Ledger(scope, metadata, artifacts, tables)
         self._pushed = PushedRows(scope, self._ledger, tables, streams)
+        self._claims = Claims(scope, metadata)
 
     # -- deliveries ----------------------------------------------------------------------------------------------------
 
@@ -87,18 +90,19 @@ class Data:
         Raises:
             NotFound: The file does not exist, or the definition names a column that the delivery lacks.
             InvalidData: The delivery cannot be read, is empty, lacks a column earlier ones had, or one changed its type.
+            AlreadyExists: The name is that of another project's source in the same home.
         """
         place = url or source.url
         if frame is None and place is not None and is_database(place):
             return self._ingest_selection(source, selection(place, source, self.folder), strict=strict)
         archived, read = self._archived(source, url, frame)
-        with self.tables.guard(table_of(source.name)):
+        with self._writing(source):
             self._pushed.compact(source.name)
             return self._take_in_once(source, archived, read, strict=strict)
 
     def _ingest_selection(self, source: Source, wanted: Selection, *, strict: bool) -> Arrival:
         # All under the guard: two deliveries must not go on from the same place.
-        with self.tables.guard(table_of(source.name)):
+        with self._writing(source):
             self._pushed.compact(source.name)
             earlier = [arrival for arrival in self._ledger.arrivals(source.name) if arrival.origin == wanted.origin]
             mark = mark_of(earlier, wanted.since, self.artifacts) if wanted.since is not None else None
@@ -175,6 +179,16 @@ class Data:
         there = None if table is None else self.tables.scan(table_of(source.name))
         return ids.repeated(passed, source.distinct_columns, there)
 
+    @contextmanager
+    def _writing(self, source: Source) -> Iterator[None]:
+        """Alone with the table of a source that is this project's."""
+        table = table_of(source.name)
+        with self.tables.guard(table):
+            self._claims.claim(
+                source.name, lambda: self.tables.version(table) is not None or self._pushed.waiting(source.name) > 0
+            )
+            yield
+
     # -- pushed rows ---------------------------------------------------------------------------------------------------
 
     def push(self, source: Source, rows: Any, *, strict: bool = False, again: bool = False) -> Push:
@@ -189,9 +203,10 @@ class Data:
 
         Raises:
             InvalidData: The rows cannot be read, or one fails and `strict` was asked for.
+            AlreadyExists: The name is that of another project's source in the same home.
         """
         frame = pushed_frame(rows)
-        with self.tables.guard(table_of(source.name)):
+        with self._writing(source):
             accepted, result = self._pushed.accept(source, frame, strict=strict, again=again)
         if accepted.height:
             for listener in self.listeners:
@@ -213,7 +228,7 @@ class Data:
         Returns:
             The accepted rows, system columns included (listeners are not called), and what became of the events.
         """
-        with self.tables.guard(table_of(source.name)):
+        with self._writing(source):
             return self._pushed.take(source, events, feed)
 
     def positions(self, source: Source | str, feed: str) -> dict[str, str]:
