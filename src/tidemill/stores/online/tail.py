@@ -126,8 +126,8 @@ class Tail:
         log = self._at(number)
         if log is None:
             return Moment(identity, number, None, HEADER) if writing or number == absent else None
-        length = log.length
-        return Moment(identity, number, log, length) if log.transaction <= identity else None
+        length, newest = log.state()
+        return Moment(identity, number, log, length) if newest <= identity else None
 
     def _at(self, number: int) -> Log | None:
         opened = self._opened
