@@ -282,6 +282,7 @@ class Feed:
 
     def __init__(self, store: OnlineStore, shape: Shape, names: Names, generation: int) -> None:
         self._store, self._shape, self._names, self._generation = store, shape, names, generation
+        self._data = names.data(generation)
 
     def declare(self) -> None:
         """Make the generation's views known, emptied of what an interrupted attempt left."""
@@ -297,11 +298,11 @@ class Feed:
         if rows.height == 1 and self._shape.single is not None:
             entries = self._shape.single.entries(rows)
             if entries is not None:
-                return self._store.append(self._names.data(self._generation), entries)
+                return self._store.append(self._data, entries)
         batch = Batch(self._shape, rows)
         if batch.events is not None:
             self._note_repeats(batch)
-        return self._store.append(self._names.data(self._generation), batch.entries())
+        return self._store.append(self._data, batch.entries())
 
     def _note_repeats(self, batch: Batch) -> None:
         # Reports first, then what is repeated, then the rows: whoever of two writers looks second sees both reports, and

@@ -36,7 +36,7 @@ class FewRows:
         for place, (name, dtype) in enumerate(codec.schema.items()):
             if name in steps:
                 kind = float if dtype.is_float() else bool if dtype == pl.Boolean else int
-                operations = [(_of_kind(operation, kind), features) for operation, features in steps[name]]
+                operations = [(_OPERATIONS[operation], features) for operation, features in steps[name]]
                 self._steps.append((_TIMES + codec.marks + place, kind, operations))
 
     def __call__(self, block: Block, bounds: Sequence[tuple[int, int]]) -> dict[str, Any] | None:
@@ -56,13 +56,16 @@ class FewRows:
             values = _plain(words[:, column], kind)
             if values is None:
                 return None
+            parts = [values[low:high] for low, high in spans]
+            try:
+                totals = (
+                    [math.fsum(part) for part in parts] if kind is float else [_integer_sum(part) for part in parts]
+                )
+            except OverflowError:
+                return None
             for operation, features in operations:
                 for feature, window in features:
-                    low, high = spans[window]
-                    try:
-                        results[feature] = operation(values[low:high])
-                    except OverflowError:
-                        return None
+                    results[feature] = operation(parts[window], totals[window])
         return results
 
 
@@ -75,28 +78,19 @@ def _plain(words: np.ndarray[Any, np.dtype[np.int64]], kind: type) -> list[Any] 
     return values if total - total == 0 else None
 
 
-def _sum_of_integers(values: list[int]) -> int | None:
+def _integer_sum(values: list[int]) -> int:
     total = sum(values)
     if not -_LARGEST <= total < _LARGEST:
         raise OverflowError
-    return total if values else None
+    return total
 
 
-_OPERATIONS: dict[str, Callable[[list[Any]], Any]] = {
-    "count": len,
-    "sum": lambda values: math.fsum(values) if values else None,
-    "mean": lambda values: math.fsum(values) / len(values) if values else None,
-    "min": lambda values: min(values, default=None),
-    "max": lambda values: max(values, default=None),
-    "first": lambda values: values[0] if values else None,
-    "last": lambda values: values[-1] if values else None,
+_OPERATIONS: dict[str, Callable[[list[Any], Any], Any]] = {
+    "count": lambda values, _: len(values),
+    "sum": lambda values, total: total if values else None,
+    "mean": lambda values, total: total / len(values) if values else None,
+    "min": lambda values, _: min(values, default=None),
+    "max": lambda values, _: max(values, default=None),
+    "first": lambda values, _: values[0] if values else None,
+    "last": lambda values, _: values[-1] if values else None,
 }
-_OF_INTEGERS: dict[str, Callable[[list[Any]], Any]] = {
-    "sum": _sum_of_integers,
-    "mean": lambda values: sum(values) / len(values) if values else None,
-}
-
-
-def _of_kind(operation: str, kind: type) -> Callable[[list[Any]], Any]:
-    own = None if kind is float else _OF_INTEGERS.get(operation)
-    return own or _OPERATIONS[operation]

@@ -86,6 +86,7 @@ class Online:
         self._names: dict[FeatureView, Names] = {}
         self._shapes: dict[tuple[FeatureView, bytes], Shape] = {}
         self._pointers: dict[FeatureView, Pointer] = {}
+        self._feeds: dict[FeatureView, tuple[Pointer, Feed]] = {}
         self._numbers: dict[FeatureView, int | None] = {}
         self._readers: dict[tuple[Any, ...], ServiceReader] = {}
         self._vectors: dict[tuple[Any, ...], ServiceReader] = {}
@@ -165,9 +166,7 @@ class Online:
                 continue
             pointer = self._pointer(view)
             if pointer is not None:
-                shape = self._shape(view, pointer.columns)
-                feed = Feed(self._store, shape, self._named(view), pointer.generation)
-                added += feed.append(frame)
+                added += self._feed(view, pointer).append(frame)
         return added
 
     def _pointer(self, view: FeatureView) -> Pointer | None:
@@ -186,6 +185,14 @@ class Online:
         if pointer is not None:
             self._pointers[view], self._numbers[view] = pointer, number
         return pointer
+
+    def _feed(self, view: FeatureView, pointer: Pointer) -> Feed:
+        made = self._feeds.get(view)
+        if made is None or made[0] is not pointer:
+            shape = self._shape(view, pointer.columns)
+            feed = Feed(self._store, shape, self._named(view), pointer.generation)
+            made = self._feeds[view] = pointer, feed
+        return made[1]
 
     def _remember(self, view: FeatureView, pointer: Pointer) -> None:
         self._pointers[view] = pointer

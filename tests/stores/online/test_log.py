@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import struct
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,21 @@ def process_rows(store: LmdbOnline) -> int:
         return reader.stats("v").rows
 
 
+def test_a_read_that_asked_nothing_yet_goes_on_to_a_log_just_begun(store: LmdbOnline) -> None:
+    store.declare("v", width=WIDTH)
+    store.append("v", entries(records(1), fixed=True))
+    with store.read() as reader, store.read() as named:
+        assert named.views() == ["v"]
+        store.append("v", entries(records(2), fixed=True))
+        store._env.write(lambda transaction: lmdb_append.merge(transaction, store._env.tail))
+        for _ in range(2):
+            assert process_rows(store) == 2  # the log is empty, and known to be
+        assert reader.stats("v").rows == 2
+        assert reader.position("v", "table") is None
+        assert len(reader.range("v", [b"a", b"b"], [0, 0], [9, 9])[0].words) == 2
+        assert named.stats("v").rows == 1
+
+
 def test_several_questions_are_of_one_moment(store: LmdbOnline) -> None:
     store.declare("v", width=WIDTH)
     other = as_another_process(store)
@@ -170,6 +186,33 @@ def test_several_questions_are_of_one_moment(store: LmdbOnline) -> None:
                 [Position("v", "table"), Stats("v"), Range("v", [b"a", b"b"], [0, 0], [TOP, TOP])]
             )
         assert position == stats.rows == len(blocks[0].words) == step
+
+
+def test_threads_read_whole_steps_while_another_appends_and_merges(store: LmdbOnline) -> None:
+    store.declare("v", width=WIDTH)
+    keys: list[bytes | None] = [b"a", b"b", b"c"]
+    done, seen = threading.Event(), list[tuple[int, ...]]()
+
+    def read() -> None:
+        while not done.is_set():
+            with store.read() as reader:
+                position, stats, blocks = reader.answer(
+                    [Position("v", "table"), Stats("v"), Range("v", keys, [0] * 3, [TOP] * 3)]
+                )
+                again = reader.range("v", keys[:1], [0], [TOP])[0]
+            seen.append((position or 0, stats.rows // 3, *(len(block.words) for block in blocks), len(again.words)))
+
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for step in range(1, 150):
+        rows = [row for key in (b"a", b"b", b"c") for row in records(step, key=key)]
+        store.append("v", entries(rows, fixed=True), positions={"table": step})
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert all(len(set(counts)) == 1 for counts in seen)
+    assert len(seen) >= 3
 
 
 def test_what_is_asked_of_an_absent_key_is_not_kept_from_later_records(store: LmdbOnline) -> None:

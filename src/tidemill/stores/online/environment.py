@@ -105,14 +105,15 @@ class Environment:
             while True:
                 try:
                     self.writing = True
-                    with _translated(self.path):
-                        transaction = self._lmdb.begin(write=True)
-                        try:
-                            return work(transaction)
-                        finally:
-                            transaction.abort()
+                    transaction = self._lmdb.begin(write=True)
+                    try:
+                        return work(transaction)
+                    finally:
+                        transaction.abort()
                 except lmdb.MapResizedError:
                     self._resize(0)
+                except (lmdb.Error, OSError) as error:
+                    raise _named(error, self.path) from error
                 finally:
                     self.writing = False
 

@@ -48,9 +48,10 @@ class LmdbReader:
         self._cursor.close()
         self._environment.end(self._transaction)
 
-    def _begin(self) -> None:
+    def _begin(self, *, again: bool = False) -> None:
+        """Begin a transaction; one that is begun again knows its moment whatever there is in the log."""
         self._transaction = self._environment.begin()
-        self._quiet = self._tail.is_empty(self._transaction)
+        self._quiet = not again and self._tail.is_empty(self._transaction)
         absent = -1
         while not self._quiet:
             moment = self._tail.moment(self._transaction, absent=absent)
@@ -80,7 +81,7 @@ class LmdbReader:
                 self._tail = Tail(tail.folder)
             else:
                 self.__exit__()
-                self._begin()
+                self._begin(again=True)
 
     def _ask(self, name: str, hot: Callable[[Tail, View], T], plain: Callable[[View], T]) -> T:
         """Ask what is in memory of a view, if it has to be asked, else the chunks."""
@@ -227,6 +228,7 @@ class LmdbReader:
         return ViewStats(rows, newest if rows else None)
 
     def views(self) -> list[str]:
+        self._pinned = True
         return lmdb_views.names(self._transaction)
 
 

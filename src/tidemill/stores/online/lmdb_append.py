@@ -23,8 +23,8 @@ from tidemill.stores.online.lmdb_views import (
     view_of,
 )
 from tidemill.stores.online.log import Appended, encode
-from tidemill.stores.online.protocol import Block, Entries
-from tidemill.stores.online.tail import Tail, owners_of
+from tidemill.stores.online.protocol import Entries
+from tidemill.stores.online.tail import Tail, Unmerged
 
 SMALL = 4_096
 """Appends of more records go into the chunks at once."""
@@ -173,7 +173,7 @@ def merge(transaction: Any, tail: Tail) -> None:
             for feed, position in unmerged.positions.items():
                 put_position(transaction, name, feed, position)
             if unmerged.rows:
-                _merge_view(transaction, name, view, unmerged.blocks, unmerged.newest)
+                _merge_view(transaction, name, view, unmerged)
     tail.create(number + 1)
     put_log_number(transaction, number + 1)
     # A power failure may take the newest transaction, and with it the number of the log: the one before is kept for that.
@@ -181,9 +181,7 @@ def merge(transaction: Any, tail: Tail) -> None:
         tail.path(number - 2).unlink()
 
 
-def _merge_view(transaction: Any, name: str, view: View, blocks: list[Appended], newest: int) -> None:
-    keys, owners = owners_of(blocks)
-    words = np.concatenate([block.records.words for block in blocks])
-    payloads = [payload for block in blocks for payload in block.records.payloads]
-    added = Chunks(transaction, view).add(Arranged(view, keys, owners, Block(words, payloads)))
-    put_view(transaction, name, replace(view, rows=view.rows + added, newest=max(view.newest, newest)))
+def _merge_view(transaction: Any, name: str, view: View, unmerged: Unmerged) -> None:
+    added = Chunks(transaction, view).add(Arranged(view, *unmerged.records()))
+    newest = max(view.newest, unmerged.newest)
+    put_view(transaction, name, replace(view, rows=view.rows + added, newest=newest))

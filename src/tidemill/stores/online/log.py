@@ -94,10 +94,9 @@ class Log:
         """How far it is written, in bytes."""
         return self._head[_LENGTH]
 
-    @property
-    def transaction(self) -> int:
-        """The newest transaction of the LMDB file that came before a block. Ask after `length`."""
-        return self._head[_TRANSACTION]
+    def state(self) -> tuple[int, int]:
+        """The length, and the newest transaction of the LMDB file that came before a block, read in this order."""
+        return self._head[_LENGTH], self._head[_TRANSACTION]
 
     def append(self, block: bytes, transaction: int) -> int:
         """Write a block; only for who holds the store's lock for writing.

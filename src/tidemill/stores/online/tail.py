@@ -11,15 +11,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tidemill.stores.online.hot import Hot
+from tidemill.stores.online import chunks
+from tidemill.stores.online.hot import Hot, Ints
 from tidemill.stores.online.lmdb_views import NONE, View, log_number
 from tidemill.stores.online.log import HEADER, Appended, Log
+from tidemill.stores.online.protocol import Block
 
 HOT_RECORDS = 1 << 21
 """With so many records in memory a view begins anew with those of the log."""
@@ -37,23 +38,46 @@ class Moment(NamedTuple):
     length: int
 
 
-@dataclass
 class Unmerged:
     """What the log has of a view."""
 
-    blocks: list[Appended] = field(default_factory=list)
-    rows: int = 0
-    newest: int = NONE
-    positions: dict[str, int] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.rows, self.newest = 0, NONE
+        self.positions: dict[str, int] = {}
+        self._blocks: list[Appended] = []
+        # Blocks of one record come by the ten thousand: an object less for each is one less for the collector of garbage.
+        self._keys: list[bytes] = []
+        self._words: list[bytes] = []
+        self._payloads: list[bytes] = []
 
     def take(self, block: Appended) -> None:
         """Add a block."""
-        self.blocks.append(block)
-        self.positions.update(block.positions)
-        words = block.records.words
-        if len(words):
-            self.rows += len(words)
-            self.newest = max(self.newest, words.item(0) if len(words) == 1 else int(words[:, 0].max()))
+        words, payloads = block.records.words, block.records.payloads
+        if block.positions:
+            self.positions.update(block.positions)
+        self.rows += len(words)
+        if len(words) == 1:
+            self.newest = max(self.newest, words.item(0))
+            self._keys.append(block.keys[0])
+            self._words.append(words.tobytes())
+            self._payloads += payloads
+        elif len(words):
+            self.newest = max(self.newest, int(words[:, 0].max()))
+            self._blocks.append(block)
+
+    def records(self) -> tuple[list[bytes], Ints, Block]:
+        """The keys, for each record which of them is its, and the records; there is one at least."""
+        numbers: dict[bytes, int] = {}
+        owners = [numbers.setdefault(key, len(numbers)) for block in self._blocks for key in block.keys]
+        counts = [block.counts for block in self._blocks]
+        words = [block.records.words for block in self._blocks]
+        payloads = [payload for block in self._blocks for payload in block.records.payloads]
+        if self._keys:
+            owners += [numbers.setdefault(key, len(numbers)) for key in self._keys]
+            counts.append(np.ones(len(self._keys), np.int64))
+            words.append(np.frombuffer(b"".join(self._words), np.int64).reshape(len(self._keys), -1))
+        found = Block(np.concatenate(words), payloads + self._payloads)
+        return list(numbers), np.repeat(np.array(owners, np.int64), np.concatenate(counts)), found
 
 
 class Tail:
@@ -102,8 +126,8 @@ class Tail:
         log = self._at(number)
         if log is None:
             return Moment(identity, number, None, HEADER) if writing or number == absent else None
-        length = log.length
-        return Moment(identity, number, log, length) if log.transaction <= identity else None
+        length, newest = log.state()
+        return Moment(identity, number, log, length) if newest <= identity else None
 
     def _at(self, number: int) -> Log | None:
         opened = self._opened
@@ -225,8 +249,11 @@ class Tail:
         if hot is None or hot.changes != view.changes or len(hot) > HOT_RECORDS:
             self._hot.pop(view.number, None)
             hot = Hot(view.fixed, view.changes)
-            for block in self.views[view.number].blocks if view.number in self.views else ():
-                _add(hot, block)
+            unmerged = self.views.get(view.number)
+            if unmerged is not None and unmerged.rows:
+                keys, owners, records = unmerged.records()
+                records, owners = chunks.ordered(records, owners)
+                hot.add(hot.coded(keys), np.bincount(owners, minlength=len(keys)), records)
             self._hot[view.number] = hot
         self._asked.add(view.number)
         return hot
@@ -245,11 +272,3 @@ def _add(hot: Hot, block: Appended) -> None:
             return
     if len(words):
         hot.add(hot.coded(block.keys), block.counts, block.records)
-
-
-def owners_of(blocks: list[Appended]) -> tuple[list[bytes], np.ndarray[Any, np.dtype[np.int64]]]:
-    """The keys of blocks, and for each record which of them is its."""
-    numbers: dict[bytes, int] = {}
-    owners = [numbers.setdefault(key, len(numbers)) for block in blocks for key in block.keys]
-    counts = np.concatenate([block.counts for block in blocks])
-    return list(numbers), np.repeat(np.array(owners, np.int64), counts)
