@@ -149,7 +149,7 @@ def test_a_request_is_prepared_as_its_row_was_for_training(folder: Path) -> None
             assert learned is not None
             assert learned == fitted_on.preparation
             assert learned.apply(done.rows).equals(learned.apply(fitted_on.frame))
-            seen.append((learned.digest, done, running.shadow(done)))
+            seen.append((learned.digest, done, running.shadow(done.rows)))
         assert seen[0][0] != seen[1][0]
         # The shadow of one is the model of the other: each prepares the same rows in its own way.
         again = generation(platform, 2).run(requests(running, seen[0][1].rows.drop("prediction_time")), clock.now())

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import threading
 import zipfile
 from typing import Any, ClassVar, Protocol
 
 from tidemill.core.errors import InvalidArgument, InvalidData, MissingExtra, PermissionDenied, unknown
 from tidemill.registry.skops_file import canonical_skops
+
+_parsing = threading.Lock()
+"""Held while arrays are read: their headers are parsed with `ast`, which CPython 3.11 may fail at in two threads at once
+("AST constructor recursion depth mismatch", python/cpython#106905)."""
 
 _TRUSTED = frozenset({"functools.partial"})
 _TRUSTED_MODULES = ("numpy.", "sklearn.")
@@ -72,7 +77,8 @@ class SkopsFormat:
         try:
             types = skops.io.get_untrusted_types(data=data)
             if all(map(_is_trusted, types)):
-                return skops.io.loads(data, trusted=types)
+                with _parsing:
+                    return skops.io.loads(data, trusted=types)
         except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
             raise InvalidData(f"the model file cannot be read: {error}", expected="a skops file") from error
         raise PermissionDenied(

@@ -53,8 +53,8 @@ def file_of(location: str, path: str) -> str:
         path: The file's path in the log: encoded like a URL, within the folder unless it is absolute.
 
     Example:
-        >>> file_of("/home/a b/t", "x%20y.parquet")
-        '/home/a b/t/x y.parquet'
+        >>> file_of("/data/a b/t", "x%20y.parquet")
+        '/data/a b/t/x y.parquet'
     """
     plain = unquote(path)
     return plain if plain.startswith("/") or "://" in plain else f"{location}/{plain}"
