@@ -23,16 +23,15 @@ from tidemill.training.candidate import Candidate, fit
 from tidemill.training.scoring import score
 from tidemill.training.space import chosen, distributions
 
-HALVING_ABOVE = 25_000
-"""Fit rows above which trials start on a sample of them, scored on a sample of the validation rows."""
+HALVING_ABOVE = 50_000
+"""Fit rows above which trials start on a sample."""
 
-SAMPLE_SHARE = 16
+SAMPLE_SHARE = 8
 """A sample holds one row of so many, but at least `SAMPLE_LEAST`."""
 
-SAMPLE_LEAST = 12_000
-"""More than the 10,000 rows from which on scikit-learn's boosting stops early: a sample is to be fitted as all rows are."""
+SAMPLE_LEAST = 20_000
 
-FINALISTS_SHARE = 6
+FINALISTS_SHARE = 5
 """One trial of so many is fitted again on all rows, but at least `FINALISTS_LEAST`."""
 
 FINALISTS_LEAST = 3
@@ -64,8 +63,8 @@ class Search:
     ends: float | None = None
     """When to stop starting trials, by the monotonic clock."""
     failures: list[UserCodeError] = field(default_factory=list)
-    seen: dict[tuple[str, str], Dataset] = field(default_factory=dict)
-    """Validation rows as models see them that were fitted on a dataset, by the digests of both."""
+    seen: dict[str, Dataset] = field(default_factory=dict)
+    """The validation rows as models see them that were fitted on a dataset, by its digest."""
 
     def best(self, trials: int, halving: bool | None) -> Trial:
         """Search.
@@ -80,12 +79,12 @@ class Search:
         halved = len(self.fit) > HALVING_ABOVE if halving is None else halving
         sample = _sample(self.fit) if halved else self.fit
         if sample is self.fit:
-            return self._only(self._round(trials, self.fit, self.valid, total=trials))
+            return self._only(self._round(trials, self.fit, total=trials))
         finals = max(FINALISTS_LEAST, trials // FINALISTS_SHARE)
-        tried = self._round(trials, sample, _sample(self.valid), total=trials + finals)
+        tried = self._round(trials, sample, total=trials + finals)
         return self._only(self._finals(_distinct(tried)[:finals], done=trials))
 
-    def _round(self, trials: int, rows: Dataset, valid: Dataset, total: int) -> list[Trial]:
+    def _round(self, trials: int, rows: Dataset, total: int) -> list[Trial]:
         """Try parameters as the sampler proposes them; returns those that worked, best first, only the best with its model."""
         import optuna
 
@@ -98,7 +97,7 @@ class Search:
             if worked and self._is_over():
                 break
             asked = study.ask(drawn_from)
-            trial = self._attempt(chosen(self.space, asked.params), rows, valid, number)
+            trial = self._attempt(chosen(self.space, asked.params), rows, number)
             study.tell(asked, *((trial.value,) if trial else (None, optuna.trial.TrialState.FAIL)))
             worked = self._with(worked, trial)
             self.progress(number + 1, total)
@@ -109,7 +108,7 @@ class Search:
         for number, one in enumerate(tried):
             if worked and self._is_over():
                 break
-            worked = self._with(worked, self._attempt(one.params, self.fit, self.valid, done + number))
+            worked = self._with(worked, self._attempt(one.params, self.fit, done + number))
             self.progress(done + number + 1, done + len(tried))
         return worked
 
@@ -129,28 +128,26 @@ class Search:
     def _is_over(self) -> bool:
         return self.ends is not None and time.monotonic() > self.ends
 
-    def _attempt(self, params: Mapping[str, Any], rows: Dataset, valid: Dataset, number: int) -> Trial | None:
+    def _attempt(self, params: Mapping[str, Any], rows: Dataset, number: int) -> Trial | None:
         """Fit and score; None if the training step or its model failed, which ends only this trial."""
-        facts = {**params, "rows": len(rows), "valid_rows": len(valid)}
+        facts = {**params, "rows": len(rows)}
         tags = {"number": number}
         try:
             with self.tracking.start(
                 self.step.name, kind="trial", parent=self.run.id, params=facts, tags=tags
             ) as trial:  # fmt: skip
                 model = fit(self.step, rows, params, self.seed)
-                value = score(self.metric, model, self._as_seen(valid, rows))
+                value = score(self.metric, model, self._valid_as(rows))
                 trial.log_metric(self.metric.name, value)
                 return Trial(params, value, model, trial.id)
         except UserCodeError as error:
             self.failures.append(error)
             return None
 
-    def _as_seen(self, valid: Dataset, rows: Dataset) -> Dataset:
-        """Validation rows as a model sees them that was fitted on some rows."""
-        key = (valid.digest, rows.digest)
-        if key not in self.seen:
-            self.seen[key] = valid.prepared_as(rows)
-        return self.seen[key]
+    def _valid_as(self, rows: Dataset) -> Dataset:
+        if rows.digest not in self.seen:
+            self.seen[rows.digest] = self.valid.prepared_as(rows)
+        return self.seen[rows.digest]
 
 
 def search(

@@ -102,9 +102,9 @@ def search(
 ) -> Any:  # fmt: skip
     """Try a training step with different parameters and keep the best.
 
-    On many rows (more than 25,000) the search is halved: every trial is fitted on an evenly spread sample of the rows and
-    scored on one of the validation rows, and the best sixth of the trials, at least three, are fitted and scored again on
-    all of them. The winner is fitted once more on all rows given, the validation rows included.
+    On many rows (more than 50,000) the search is halved: every trial is fitted on an evenly spread sample, an eighth of the
+    rows, and the best fifth of the trials, at least three, are fitted again on all of them. Scores are always those of all
+    validation rows. The winner is fitted once more on all rows given, the validation rows included.
 
     Args:
         step: The `@step` that trains: it takes the rows first and the parameters of `space` by name.
