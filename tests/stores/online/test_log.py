@@ -137,6 +137,68 @@ def test_two_processes_answer_as_the_oracle(store: LmdbOnline, steps: list[Any],
         assert answers(one, list(writers.views), points) == expected
 
 
+class Life:
+    """A long life of a file with chunks of many records, with questions so few that most is not in memory."""
+
+    def __init__(self, store: LmdbOnline, seed: int) -> None:
+        self.writers, self.draw, self.now = Writers(store), np.random.default_rng(seed), 0
+
+    def step(self) -> None:
+        kind = self.draw.choice(["append", "append", "append", "directly", "trim", "drop", "one"],
+                                p=[0.3, 0.2, 0.2, 0.1, 0.08, 0.02, 0.1])  # fmt: skip
+        view, process = str(self.draw.choice(["fixed", "texts"])), self.writers.processes[self.draw.integers(2)]
+        if kind == "trim":
+            self.writers.do("trim", self.now - int(self.draw.integers(0, 400)), view, process)
+        elif kind == "drop":
+            self.writers.do("drop", None, view, process)
+        else:
+            self.writers.append(self.rows(1 if kind == "one" else 60), view, process, directly=kind == "directly")
+
+    def rows(self, count: int) -> list[Row]:
+        late = self.draw.integers(0, 300, count) * (self.draw.random(count) < 0.1)
+        times = (self.now + np.arange(count) - late).tolist()
+        self.now += count // 2  # half of the times come twice, some with the same sequence
+        keys = [KEYS[place] for place in self.draw.integers(0, 3, count).tolist()]
+        known = (np.array(times) + self.draw.integers(0, 50, count)).tolist()
+        return [
+            (key, (time, soon if time % 3 else time, time % 5), payload(time % 100))
+            for key, time, soon in zip(keys, times, known, strict=True)
+        ]
+
+    def ask(self) -> None:
+        view, process = str(self.draw.choice(["fixed", "texts"])), self.writers.processes[self.draw.integers(2)]
+        keys: list[bytes | None] = [
+            [*KEYS, None][place] for place in self.draw.integers(0, 5, self.draw.integers(1, 6))
+        ]
+        low = (self.now - self.draw.integers(-20, 700, len(keys))).tolist()
+        high = (np.array(low) + self.draw.integers(0, 200, len(keys))).tolist()
+        known = bool(self.draw.integers(2))
+        with process.read() as mine, self.writers.oracle.read() as theirs:
+            assert mine.stats(view) == theirs.stats(view)
+            if self.draw.integers(2):
+                assert mine.latest(view, keys, low, known=known) == theirs.latest(view, keys, low, known=known)
+            else:
+                assert [*map(plain, mine.range(view, keys, low, high))] == [
+                    *map(plain, theirs.range(view, keys, low, high))
+                ]
+            assert mine.position(view, "table") == theirs.position(view, "table")
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("log_size", [HEADER + 4_000, HEADER + 40_000])
+def test_a_long_life_is_answered_as_by_the_oracle(tmp_path: Path, seed: int, log_size: int) -> None:
+    store = LmdbOnline(tmp_path, log_size=log_size)
+    life = Life(store, seed)
+    for _ in range(120):
+        life.step()
+        life.ask()
+        life.ask()
+    assert answers(store, ["fixed", "texts"], [0, life.now]) == answers(
+        life.writers.oracle, ["fixed", "texts"], [0, life.now]
+    )
+    store.close()
+
+
 # -- moments ---------------------------------------------------------------------------------------
 
 
@@ -213,6 +275,18 @@ def test_threads_read_whole_steps_while_another_appends_and_merges(store: LmdbOn
         thread.join()
     assert all(len(set(counts)) == 1 for counts in seen)
     assert len(seen) >= 3
+
+
+def test_a_block_newer_than_a_transaction_is_not_seen_with_it(store: LmdbOnline) -> None:
+    for view in ("first", "second"):
+        store.declare(view, width=WIDTH)
+    store.append("first", entries(records(1), fixed=True))
+    old = store._env.begin()
+    batch = entries(records(1), fixed=True)
+    store._write(lambda transaction, known: lmdb_append.add_directly(transaction, known, "second", batch, {}))
+    store.append("first", entries(records(2), fixed=True))  # who sees this has to see the one before
+    assert store._env.tail.moment(old) is None
+    store._env.end(old)
 
 
 def test_what_is_asked_of_an_absent_key_is_not_kept_from_later_records(store: LmdbOnline) -> None:
