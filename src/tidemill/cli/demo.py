@@ -20,7 +20,7 @@ def demo(
         int | None, typer.Option(help="Days to live through from 1 April; the whole year when absent.", min=1)
     ] = None,
     fast: Annotated[
-        bool, typer.Option(help="Every fourth flight, fewer trials, and windows closed once a week.")
+        bool, typer.Option(help="Every fourth flight, fewer trials, and windows closed once a week: about a minute.")
     ] = False,
     keep: Annotated[bool, typer.Option(help="Leave the pages running at the end, to look around.")] = False,
     restart: Annotated[bool, typer.Option(help="Start over, even if an earlier demo was interrupted.")] = False,
