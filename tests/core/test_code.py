@@ -50,6 +50,28 @@ def test_what_does_not_count(load: object) -> None:
     assert digest(load, library=LIBRARY.replace("return x\n", "return -x\n")) == base, "a function not reached"
 
 
+DECORATED = (
+    "import functools\nimport tidemill as tm\nfrom tidemill import step\n\n\n"
+    "def own(times):\n    def wrap(f):\n        @functools.wraps(f)\n        def g(*a):\n            return times * f(*a)\n"
+    "        return g\n    return wrap\n\n\n"
+    "SOURCE = tm.Source('s', 's.csv', time='at')\n\n\n"
+    "@tm.feature_view(source=SOURCE, keys='k', owner='ann')\ndef view(rows):\n    return rows.select('x')\n\n\n"
+    "@step(cache=True)\n@own(2)\ndef train(rows):\n    return rows\n"
+)
+
+
+def test_what_a_definition_is_told_is_no_part_of_its_function(load: object) -> None:
+    def digests(text: str) -> tuple[str, str]:
+        module = load(text)  # type: ignore[operator]
+        return code_digest(module.view.transform), code_digest(module.train.function)
+
+    base = digests(DECORATED)
+    assert digests(DECORATED.replace("'ann'", "'bob'").replace("cache=True", "cache=False")) == base
+    view, train = digests(DECORATED.replace("own(2)", "own(3)").replace("select('x')", "select('y')"))
+    assert view != base[0]
+    assert train != base[1], "a decorator of one's own is what runs"
+
+
 def test_reached_code_names_what_it_found(load: object) -> None:
     assert set(reached_code(load().train)) == {"mymain:train", "mylib:scale", "mylib:FACTOR"}  # type: ignore[operator]
 

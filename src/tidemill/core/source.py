@@ -46,10 +46,27 @@ def _normalized_source(thing: Any) -> str:
         try:
             # By its code: the source of a wrapper would be that of what it wraps.
             text = inspect.getsource(thing if isinstance(thing, type) else thing.__code__)
-            return ast.dump(ast.parse(textwrap.dedent(text)), include_attributes=False)
+            return ast.dump(_undecorated(ast.parse(textwrap.dedent(text)), thing), include_attributes=False)
         except (SyntaxError, OSError, TypeError):
             pass
     return " ".join(map(_compiled, codes))
+
+
+def _undecorated(parsed: ast.Module, thing: Any) -> ast.Module:
+    """The text without Tidemill's own decorators: what they are told belongs to the definition, not to the function."""
+    for node in parsed.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.decorator_list = [one for one in node.decorator_list if not _is_ours(one, thing)]
+    return parsed
+
+
+def _is_ours(decorator: ast.expr, thing: Any) -> bool:
+    root = decorator
+    while isinstance(root, ast.Call | ast.Attribute):
+        root = root.func if isinstance(root, ast.Call) else root.value
+    named = getattr(thing, "__globals__", {}).get(root.id) if isinstance(root, ast.Name) else None
+    module = named.__name__ if isinstance(named, types.ModuleType) else getattr(named, "__module__", None) or ""
+    return module.partition(".")[0] == "tidemill"
 
 
 def _is_as_written(code: types.CodeType) -> bool:
