@@ -113,13 +113,15 @@ def place(blocks: Sequence[Block], answers: Ints, starts: Ints, ends: Ints) -> R
         starts: Shape (windows, questions): times.
         ends: Likewise.
     """
+    if len(blocks) == 1:
+        (block,) = blocks
+        event = np.ascontiguousarray(block.words[:, 0])
+        low, high = event.searchsorted(starts), event.searchsorted(ends)
+        return Rows(block, low, np.maximum(low, high))
     joined = chunks.joined(blocks)
     event = np.ascontiguousarray(joined.block.words[:, 0])
-    if len(joined) == 1:
-        low, high = event.searchsorted(starts), event.searchsorted(ends)
-    else:
-        first, last = joined.starts[answers], joined.starts[answers + 1]
-        low, high = chunks.search(event, first, last, starts), chunks.search(event, first, last, ends)
+    first, last = joined.starts[answers], joined.starts[answers + 1]
+    low, high = chunks.search(event, first, last, starts), chunks.search(event, first, last, ends)
     return Rows(joined.block, low, np.maximum(low, high))
 
 

@@ -196,8 +196,6 @@ def joined(blocks: Sequence[Block]) -> Blocks:
         return blocks
     starts = np.zeros(len(blocks) + 1, np.int64)
     np.cumsum([len(block.words) for block in blocks], out=starts[1:])
-    if len(blocks) == 1:
-        return Blocks(blocks[0], starts)
     payloads = [payload for block in blocks for payload in block.payloads]
     return Blocks(Block(np.concatenate([block.words for block in blocks]), payloads), starts)
 

@@ -128,7 +128,7 @@ class Environment:
     def _leave(self) -> None:
         with self._guard:
             self._reading -= 1
-            if not self._reading:
+            if self._resizing and not self._reading:
                 self._quiet.notify_all()
 
     def _resize(self, size: int) -> None:
