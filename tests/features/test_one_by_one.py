@@ -15,7 +15,7 @@ from polars.testing import assert_frame_equal
 from tests.features.tables import UTC
 from tests.features.test_online import Bench, same
 
-from tidemill.core.errors import InvalidData
+from tidemill.core.errors import InvalidData, NotReady
 from tidemill.core.specs import aggregates as agg
 from tidemill.core.specs.checks import check
 from tidemill.core.specs.features import FeatureService, FeatureView
@@ -93,6 +93,91 @@ def test_streamed_rows_are_answered_as_offline(bench: Bench, batches: list[Any],
             same(pl.DataFrame([vector], schema=expected.schema), expected[place])
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=25)
+@given(rows=st.lists(_row, max_size=25), again=st.lists(st.integers(0, 24), max_size=5))
+def test_a_row_is_answered_as_if_it_were_applied_and_then_asked_for(
+    bench: Bench, rows: list[Any], again: list[int]
+) -> None:
+    numbered = list(enumerate(rows, 1))
+    repeated = [numbered[place] for place in again if place < len(rows)]
+    bench.tables = {events.name: frame([], 1)}
+    bench.online.materialize(VIEWS, full=True)
+    for place, (sequence, row) in enumerate([*numbered, *repeated]):  # the same rows again change nothing
+        delivered = frame([row], sequence)
+        if place < len(rows):
+            bench.add(events, delivered)
+        (values,) = delivered.to_dicts()
+        if row[5] is None:
+            with pytest.raises(InvalidData, match="have no 'event_ts'"):
+                bench.online.respond(SERVICE, events, values)
+            continue
+        found = bench.online.respond(SERVICE, events, values)
+        expected = bench.offline(SERVICE, delivered.select("k", "n"), [row[5]])
+        same(pl.DataFrame([found], schema=expected.schema), expected)
+        assert bench.online.apply_rows(VIEWS, events, delivered) == 0
+
+
+def values_of(row: Any, sequence: int) -> dict[str, Any]:
+    (values,) = frame([row], sequence).to_dicts()
+    return values
+
+
+def test_the_second_row_goes_the_short_way_until_another_process_builds_anew(
+    store: LmdbOnline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(store)
+    bench.add(events, frame([("a", 1, 1.0, 1, True, 0, 0)], 1))
+    bench.online.materialize(VIEWS)
+    bench.online.respond(SERVICE, events, values_of(("a", 1, 2.0, 1, True, 1, 1), 2))
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.online, "apply_rows", None)
+        found = bench.online.respond(SERVICE, events, values_of(("a", 1, 3.0, 1, True, 2, 2), 3))
+        assert (found["fast_x__x_count_3us"], found["fast_x__x_sum_3us"]) == (2, 3.0)
+    bench.add(events, frame([("a", 1, 2.0, 1, True, 1, 1), ("a", 1, 3.0, 1, True, 2, 2)], 2))
+    other = Bench(store, bench.tables)
+    other.online.materialize(VIEWS, full=True)
+    found = bench.online.respond(SERVICE, events, values_of(("a", 1, 4.0, 1, True, 3, 3), 4))
+    assert (found["fast_x__x_count_3us"], found["fast_x__x_sum_3us"]) == (3, 6.0)
+    assert other.online.vector(SERVICE, {"k": "a", "n": 1}, 4)["fast_x__x_sum_3us"] == 9.0
+
+
+def test_other_views_and_those_with_a_transform_take_the_row_too(store: LmdbOnline) -> None:
+    bench = Bench(store)
+    doubled = FeatureView(lambda rows: rows.select(y=pl.col("x") * 2), source=events, keys="k", name="doubled")
+    bench.add(events, frame([("a", 1, 1.0, 1, True, 0, 0)], 1))
+    bench.online.materialize([*VIEWS, doubled])
+    plain, both = FeatureService(VIEWS[:2], name="two"), FeatureService([VIEWS[0], doubled], name="both")
+    for sequence in (2, 3, 4):
+        row = values_of(("a", 1, float(sequence), 1, True, sequence, sequence), sequence)
+        bench.online.respond(plain, events, row, views=[*VIEWS, doubled])
+        assert bench.online.apply_rows([*VIEWS, doubled], events, frame([("a", 1, float(sequence), 1, True, sequence,
+                                                                         sequence)], sequence)) == 0  # fmt: skip
+        assert bench.online.respond(both, events, row)["doubled__y"] == 2.0 * sequence
+
+
+def test_a_row_of_a_view_that_is_not_there_is_refused(store: LmdbOnline) -> None:
+    bench = Bench(store)
+    bench.add(events, frame([("a", 1, 1.0, 1, True, 0, 0)], 1))
+    with pytest.raises(NotReady):
+        bench.online.respond(SERVICE, events, values_of(("a", 1, 2.0, 1, True, 1, 1), 2))
+    bench.online.materialize(VIEWS)
+    bench.online.respond(SERVICE, events, values_of(("a", 1, 2.0, 1, True, 1, 1), 2))
+    bench.online.remove(VIEWS)
+    with pytest.raises(NotReady):
+        bench.online.respond(SERVICE, events, values_of(("a", 1, 2.0, 1, True, 2, 2), 3))
+
+
+def test_numbers_without_a_place_in_a_word_are_refused_as_in_a_frame(store: LmdbOnline) -> None:
+    bench = Bench(store)
+    bench.add(events, frame([("a", 1, 1.0, 1, True, 0, 0)], 1))
+    bench.online.materialize(VIEWS)
+    for sequence in (2, 3):
+        bench.online.respond(SERVICE, events, values_of(("a", 1, 2.0, 1, True, 1, 1), sequence))
+    row = values_of(("a", 1, 2.0, 1, True, 2, 2), 4)
+    with pytest.raises((OverflowError, TypeError, pl.exceptions.PolarsError)):
+        bench.online.respond(SERVICE, events, {**row, "n": 2**70})
+
+
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(row=_row)
 def test_one_row_becomes_the_same_entry_on_the_short_way(row: Any) -> None:
@@ -101,10 +186,11 @@ def test_one_row_becomes_the_same_entry_on_the_short_way(row: Any) -> None:
         shape = Shape.of(view, delivered.schema)
         assert shape.is_plain
         expected = Batch(shape, delivered).entries()
-        short = shape.single.entries(delivered) if shape.single else None
+        entry = shape.single.entry(delivered) if shape.single else None
         usual = None not in (row[0], row[5], row[6])
-        assert (short is not None) == (shape.single is not None and usual)
-        if short is not None:
+        assert (entry is not None) == (shape.single is not None and usual)
+        if entry is not None:
+            short = entry.entries()
             assert short.keys == expected.keys
             assert short.starts.tolist() == expected.starts.tolist()
             assert short.times.tolist() == expected.times.tolist()
@@ -127,10 +213,10 @@ def test_values_of_another_type_than_the_table_has_go_the_long_way() -> None:
     shape = Shape.of(VIEWS[0], frame([], 1).schema)
     row = frame([("a", 1, 2.0, 1, True, 3, 3)], 1)
     assert shape.single is not None
-    assert shape.single.entries(row) is not None
-    assert shape.single.entries(row.with_columns(x=pl.col("x").cast(pl.Int64))) is None
-    assert shape.single.entries(row.with_columns(pl.col("event_ts").cast(pl.Datetime("ms", "UTC")))) is None
-    assert shape.single.entries(row.with_columns(pl.col("created_ts").dt.replace_time_zone(None))) is None
+    assert shape.single.entry(row) is not None
+    assert shape.single.entry(row.with_columns(x=pl.col("x").cast(pl.Int64))) is None
+    assert shape.single.entry(row.with_columns(pl.col("event_ts").cast(pl.Datetime("ms", "UTC")))) is None
+    assert shape.single.entry(row.with_columns(pl.col("created_ts").dt.replace_time_zone(None))) is None
 
 
 def test_many_rows_and_integers_beyond_64_bits_go_the_long_way(store: LmdbOnline) -> None:

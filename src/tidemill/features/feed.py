@@ -296,9 +296,9 @@ class Feed:
     def append(self, rows: pl.DataFrame) -> int:
         """Derive and append rows of the source; returns how many were new."""
         if rows.height == 1 and self._shape.single is not None:
-            entries = self._shape.single.entries(rows)
-            if entries is not None:
-                return self._store.append(self._data, entries)
+            entry = self._shape.single.entry(rows)
+            if entry is not None:
+                return int(self._store.exchange(self._data, entry, _nothing)[0])
         batch = Batch(self._shape, rows)
         if batch.events is not None:
             self._note_repeats(batch)
@@ -333,6 +333,10 @@ class Feed:
         """Forget the generation."""
         for name in self._names.all(self._generation):
             self._store.drop(name)
+
+
+def _nothing(_: OnlineReader) -> None:
+    return None
 
 
 def merged_ranges(ranges: Sequence[tuple[int, int]], sequences: Ints) -> list[tuple[int, int]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -31,13 +32,12 @@ class FewRows:
     """
 
     def __init__(self, codec: FixedCodec, steps: Steps) -> None:
-        self._marks = slice(_TIMES, _TIMES + codec.marks)
-        self._steps = []
+        self._marks = range(_TIMES, _TIMES + codec.marks)
+        self._columns = []
         for place, (name, dtype) in enumerate(codec.schema.items()):
             if name in steps:
                 kind = float if dtype.is_float() else bool if dtype == pl.Boolean else int
-                operations = [(_OPERATIONS[operation], features) for operation, features in steps[name]]
-                self._steps.append((_TIMES + codec.marks + place, kind, operations))
+                self._columns.append((_TIMES + codec.marks + place, kind, Operations.of(steps[name])))
 
     def __call__(self, block: Block, bounds: Sequence[tuple[int, int]]) -> dict[str, Any] | None:
         """The features as plain values; None when there are many rows, nulls, or values that need more care.
@@ -46,27 +46,60 @@ class FewRows:
             block: The rows of a key, in order.
             bounds: Start and end of each window.
         """
-        words = block.words
-        if len(words) > MOST or any(words[:, self._marks].ravel().tolist()):
+        words = block.words.T
+        if words.shape[1] > MOST or any(any(words[place].tolist()) for place in self._marks):
             return None
-        event = words[:, 0].tolist()
+        event = words[0].tolist()
         spans = [(bisect_left(event, start), bisect_left(event, end)) for start, end in bounds]
         results: dict[str, Any] = {}
-        for column, kind, operations in self._steps:
-            values = _plain(words[:, column], kind)
+        for column, kind, operations in self._columns:
+            values = _plain(words[column], kind)
             if values is None:
                 return None
-            parts = [values[low:high] for low, high in spans]
             try:
-                totals = (
-                    [math.fsum(part) for part in parts] if kind is float else [_integer_sum(part) for part in parts]
-                )
+                operations.add(results, [values[low:high] for low, high in spans], _SUMS[kind])
             except OverflowError:
                 return None
-            for operation, features in operations:
-                for feature, window in features:
-                    results[feature] = operation(parts[window], totals[window])
         return results
+
+
+class Operations(NamedTuple):
+    """What is computed of one column: for each operation the features it gives, and of which window each is."""
+
+    counts: Sequence[tuple[str, int]]
+    sums: Sequence[tuple[str, int]]
+    means: Sequence[tuple[str, int]]
+    others: Sequence[tuple[str, int, Callable[[list[Any]], Any]]]
+    """With what finds the value among those of a window, of which there is one at least."""
+
+    @classmethod
+    def of(cls, steps: Sequence[tuple[str, Sequence[tuple[str, int]]]]) -> Operations:
+        found: dict[str, list[tuple[str, int]]] = {}
+        for operation, features in steps:
+            found.setdefault(operation, []).extend(features)
+        others = [(*feature, reduce) for operation, reduce in _OTHERS.items() for feature in found.get(operation, [])]
+        return cls(found.get("count", []), found.get("sum", []), found.get("mean", []), others)
+
+    def add(self, results: dict[str, Any], parts: Sequence[list[Any]], total: Callable[[list[Any]], Any]) -> None:
+        """Add the features to others.
+
+        Args:
+            results: Where they are added.
+            parts: The values of each window.
+            total: Adds values.
+
+        Raises:
+            OverflowError: A sum is too large.
+        """
+        for feature, window in self.counts:
+            results[feature] = len(parts[window])
+        totals = [total(part) for part in parts] if self.sums or self.means else []
+        for feature, window in self.sums:
+            results[feature] = totals[window] if parts[window] else None
+        for feature, window in self.means:
+            results[feature] = totals[window] / len(parts[window]) if parts[window] else None
+        for feature, window, reduce in self.others:
+            results[feature] = reduce(parts[window]) if parts[window] else None
 
 
 def _plain(words: np.ndarray[Any, np.dtype[np.int64]], kind: type) -> list[Any] | None:
@@ -85,12 +118,7 @@ def _integer_sum(values: list[int]) -> int:
     return total
 
 
-_OPERATIONS: dict[str, Callable[[list[Any], Any], Any]] = {
-    "count": lambda values, _: len(values),
-    "sum": lambda values, total: total if values else None,
-    "mean": lambda values, total: total / len(values) if values else None,
-    "min": lambda values, _: min(values, default=None),
-    "max": lambda values, _: max(values, default=None),
-    "first": lambda values, _: values[0] if values else None,
-    "last": lambda values, _: values[-1] if values else None,
-}
+_SUMS: dict[type, Callable[[list[Any]], Any]] = {float: math.fsum, int: _integer_sum, bool: _integer_sum}
+_OTHERS: dict[str, Callable[[list[Any]], Any]] = {
+    "min": min, "max": max, "first": itemgetter(0), "last": itemgetter(-1),
+}  # fmt: skip

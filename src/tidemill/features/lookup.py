@@ -176,10 +176,11 @@ class WindowLookup:
     def ask_one(self, key: Key, t: int, known: bool) -> Asked:
         """The features of one key, as plain values."""
         few = self._evaluate.few
-        bounds = None if few is None or known or self._known or self._repeated is not None else self._times.one(t)
-        if few is None or bounds is None:
+        times = None if few is None or known or self._known or self._repeated is not None else self._times.one(t)
+        if few is None or times is None:
             return self._asked([key], np.array([t]), known, self._evaluate.one)
-        question = Range(self._view, [key], [min(start for start, _ in bounds)], [max(end for _, end in bounds)])
+        bounds, start, end = times
+        question = Range(self._view, [key], [start], [end])
 
         def found(_: OnlineReader, answers: Sequence[Any]) -> Found:
             values = few(answers[0][0], bounds)

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tidemill.core.errors import InvalidArgument, NotFound, Unavailable
+from tidemill.core.errors import InvalidArgument, NotFound
 from tidemill.core.scope import Scope
 from tidemill.core.specs.features import FeatureService, FeatureView
 from tidemill.core.specs.sources import Source
 from tidemill.core.times import Duration, parse_duration
 from tidemill.features.compiled import PREDICTION_TIME, ServiceReader, Stored, answerable
+from tidemill.features.exchange import Exchange, Taker
 from tidemill.features.feed import (
     ROWS_AT_ONCE,
     Feed,
@@ -24,13 +25,12 @@ from tidemill.features.feed import (
     Shape,
     current_generation,
     dump_columns,
-    load_columns,
     merged_ranges,
-    pointer_number,
     put_pointer,
     read_pointer,
     unseen,
 )
+from tidemill.features.generations import Generations
 from tidemill.features.kernel.timeline import Ints
 from tidemill.features.rows import ViewRows
 from tidemill.features.spine import moments
@@ -82,14 +82,10 @@ class Online:
         self._scope = scope
         self._read = read
         self._store = store
-        self._unique_ids = unique_ids
-        self._names: dict[FeatureView, Names] = {}
-        self._shapes: dict[tuple[FeatureView, bytes], Shape] = {}
-        self._pointers: dict[FeatureView, Pointer] = {}
-        self._feeds: dict[FeatureView, tuple[Pointer, Feed]] = {}
-        self._numbers: dict[FeatureView, int | None] = {}
+        self._known = Generations(store, unique_ids=unique_ids)
         self._readers: dict[tuple[Any, ...], ServiceReader] = {}
         self._vectors: dict[tuple[Any, ...], ServiceReader] = {}
+        self._exchanges: dict[tuple[Any, ...], Exchange | None] = {}
 
     # -- writing -----------------------------------------------------------------------------------
 
@@ -112,11 +108,11 @@ class Online:
         return done
 
     def _materialize(self, view: FeatureView, schema: pl.Schema, full: bool) -> int:
-        names, columns = self._named(view), dump_columns(schema)
+        names, columns = self._known.names(view), dump_columns(schema)
         with self._store.read() as reader:
             pointer = read_pointer(reader, names)
-        shape = self._shape(view, columns)
-        if pointer is None or full or self._shape(view, pointer.columns).codec.schema != shape.codec.schema:
+        shape = self._known.shape(view, columns)
+        if pointer is None or full or self._known.shape(view, pointer.columns).codec.schema != shape.codec.schema:
             generation = 1 if pointer is None else pointer.generation + 1
             Feed(self._store, shape, names, generation).declare()
             built = self._apply(view, shape, Pointer(generation, columns, []))
@@ -129,14 +125,14 @@ class Online:
 
     def _apply(self, view: FeatureView, shape: Shape, pointer: Pointer) -> tuple[Pointer, int]:
         """Append the rows of the table that are not in a generation, then make it the one that answers."""
-        names = self._named(view)
+        names = self._known.names(view)
         feed = Feed(self._store, shape, names, pointer.generation)
         rows = self._new_rows(view, shape.rows, pointer)
         ranges = merged_ranges(pointer.ranges, rows["ingest_seq"].cast(pl.Int64).to_numpy())
         added = sum(feed.append(part) for part in rows.iter_slices(ROWS_AT_ONCE))
         applied = Pointer(pointer.generation, pointer.columns, ranges)
         put_pointer(self._store, names, applied)
-        self._remember(view, applied)
+        self._known.remember(view, applied)
         return applied, added
 
     def _new_rows(self, view: FeatureView, rows: ViewRows, pointer: Pointer) -> pl.DataFrame:
@@ -164,39 +160,66 @@ class Online:
         for view in views:
             if view.source.name != source.name or not frame.height:
                 continue
-            pointer = self._pointer(view)
+            pointer = self._known.pointer(view)
             if pointer is not None:
-                added += self._feed(view, pointer).append(frame)
+                added += self._known.feed(view, pointer).append(frame)
         return added
 
-    def _pointer(self, view: FeatureView) -> Pointer | None:
-        """The pointer, or the last one seen while a store that keeps writes for later cannot be read."""
-        names = self._named(view)
-        try:
-            with self._store.read() as reader:
-                number = pointer_number(reader, names)
-                if number is not None and number == self._numbers.get(view):
-                    return self._pointers[view]
-                pointer = read_pointer(reader, names)
-        except Unavailable:
-            if view not in self._pointers:
-                raise
-            return self._pointers[view]
-        if pointer is not None:
-            self._pointers[view], self._numbers[view] = pointer, number
-        return pointer
+    def respond(
+        self, service: FeatureService, source: Source, row: Mapping[str, Any], *, views: Sequence[FeatureView] = ()
+    ) -> dict[str, Any]:
+        """Take a row that just arrived, and answer with the features of its keys as of its time.
 
-    def _feed(self, view: FeatureView, pointer: Pointer) -> Feed:
-        made = self._feeds.get(view)
-        if made is None or made[0] is not pointer:
-            shape = self._shape(view, pointer.columns)
-            feed = Feed(self._store, shape, self._named(view), pointer.generation)
-            made = self._feeds[view] = pointer, feed
-        return made[1]
+        What `apply_rows` and `vector` do one after the other is done in one visit of the store where it can be.
 
-    def _remember(self, view: FeatureView, pointer: Pointer) -> None:
-        self._pointers[view] = pointer
-        self._numbers.pop(view, None)  # it may be another one's
+        Args:
+            service: The service.
+            source: The row's source.
+            row: Values by column, as the source's table has them: `event_ts` and `created_ts` (with a time zone),
+                `ingest_seq`, and all that the service reads of a request. It is durable already.
+            views: Other views that take the row beside those of the service.
+
+        Returns:
+            The features, by full name.
+
+        Raises:
+            NotReady: A view was not materialized yet.
+        """
+        names, types = tuple(row), tuple(map(type, row.values()))
+        key = (service, source.name, *views, names, types)
+        exchange = self._exchanges.get(key)
+        found = None if exchange is None else exchange(row)
+        if found is None:
+            frame = self._frame(source, row)
+            at = int(moments(frame, "event_ts")[0])
+            self.apply_rows(list(dict.fromkeys([*views, *(use.view for use in service.uses)])), source, frame)
+            found = self.vector(service, row, at)
+            self._exchanges[key] = self._exchange(service, source, views, names, types)
+        return found
+
+    def _frame(self, source: Source, row: Mapping[str, Any]) -> pl.DataFrame:
+        schema = self._read(source).collect_schema()
+        return pl.DataFrame([dict(row)], schema_overrides={name: schema[name] for name in row if name in schema})
+
+    def _exchange(
+        self, service: FeatureService, source: Source, views: Sequence[FeatureView], names: tuple[str, ...],
+        types: tuple[type, ...],
+    ) -> Exchange | None:  # fmt: skip
+        """The short way for rows of some columns and types, where all views have one."""
+        of_service = {use.view: None for use in service.uses if use.view.source.name == source.name}
+        others = {view: None for view in views if view.source.name == source.name and view not in of_service}
+        takers = [self._taker(view, names, types) for view in (*others, *of_service)]
+        found = [taker for taker in takers if taker is not None]
+        reader = self._vectors.get((service, names, types))
+        if not of_service or reader is None or len(found) < len(takers):
+            return None
+        return Exchange(self._store, found[: len(others)], found[len(others) :], reader)
+
+    def _taker(self, view: FeatureView, names: tuple[str, ...], types: tuple[type, ...]) -> Taker | None:
+        pointer = self._known.pointer(view)
+        single = None if pointer is None else self._known.shape(view, pointer.columns).single
+        make = None if single is None else single.maker(names, types)
+        return None if pointer is None or make is None else Taker.of(self._known.names(view), pointer.generation, make)
 
     def trim(self, views: Sequence[FeatureView], *, lateness: Duration = "1d") -> int:
         """Forget rows that no question from now on reaches, older than the longest window or ttl and the lateness.
@@ -214,10 +237,10 @@ class Online:
         for view in views:
             reach = _reach(view)
             with self._store.read() as reader:
-                pointer = read_pointer(reader, self._named(view))
+                pointer = read_pointer(reader, self._known.names(view))
             if pointer is not None and reach is not None:
                 before = self._scope.now() - reach - parse_duration(lateness)
-                gone += self._store.trim(self._named(view).data(pointer.generation), before)
+                gone += self._store.trim(self._known.names(view).data(pointer.generation), before)
         return gone
 
     def forget(self, versions: Iterable[tuple[str, str]]) -> list[str]:
@@ -240,7 +263,7 @@ class Online:
     def remove(self, views: Sequence[FeatureView]) -> None:
         """Drop all that the store keeps of these definitions."""
         for view in views:
-            name = self._named(view).pointer
+            name = self._known.names(view).pointer
             with self._store.read() as reader:
                 stored = [one for one in reader.views() if one.partition("/")[0] == name]
             for one in sorted(stored):  # the pointer first: then nothing answers any more
@@ -305,7 +328,7 @@ class Online:
     def holds(self, view: FeatureView) -> bool:
         """Whether this version of a view was materialized."""
         with self._store.read() as reader:
-            return read_pointer(reader, self._named(view)) is not None
+            return read_pointer(reader, self._known.names(view)) is not None
 
     def freshness(self, views: Sequence[FeatureView]) -> list[Freshness]:
         """Rows, newest event and lag of each view."""
@@ -314,37 +337,25 @@ class Online:
 
     def _fresh(self, reader: OnlineReader, view: FeatureView) -> Freshness:
         target = None if view.target is None else parse_duration(view.target)
-        pointer = read_pointer(reader, self._named(view))
+        pointer = read_pointer(reader, self._known.names(view))
         if pointer is None:
             return Freshness(view.name, 0, None, None, target, target is not None)
-        rows, newest = reader.stats(self._named(view).data(pointer.generation))
+        rows, newest = reader.stats(self._known.names(view).data(pointer.generation))
         newest = None if view.source.time is None else newest
         lag = None if newest is None else self._scope.now() - newest
         return Freshness(view.name, rows, newest, lag, target, target is not None and (lag is None or lag > target))
 
     # -- what is worked out once -------------------------------------------------------------------
 
-    def _named(self, view: FeatureView) -> Names:
-        names = self._names.get(view)
-        if names is None:
-            names = self._names[view] = Names.of(view)
-        return names
-
-    def _shape(self, view: FeatureView, columns: bytes) -> Shape:
-        key = (view, columns)
-        if key not in self._shapes:
-            self._shapes[key] = Shape.of(view, load_columns(columns), unique_ids=self._unique_ids)
-        return self._shapes[key]
-
     def _compiled(self, service: FeatureService, schema: pl.Schema, reader: OnlineReader) -> ServiceReader:
         views: dict[FeatureView, Stored] = {}
         for use in service.uses:
-            names = self._named(use.view)
+            names = self._known.names(use.view)
             generation = current_generation(reader, names, use.view)
             pointer = read_pointer(reader, names)
             if pointer is not None:
-                self._remember(use.view, pointer)
-                views[use.view] = Stored(names, self._shape(use.view, pointer.columns), generation)
+                self._known.remember(use.view, pointer)
+                views[use.view] = Stored(names, self._known.shape(use.view, pointer.columns), generation)
         return ServiceReader(service, views, lambda source: self._read(source).collect_schema(), schema)
 
 

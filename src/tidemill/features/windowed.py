@@ -64,13 +64,13 @@ class WindowTimes:
         plain = [(window.offset, window.size or 0) for window in windows if _is_plain(window)]
         self._plain = not delay and len(plain) == len(windows)
         self._offsets, self._sizes = np.array(plain if self._plain else [], np.int64).reshape(-1, 2, 1).swapaxes(0, 1)
+        self._each = [(offset + size, offset) for offset, size in plain]
+        self._first, self._last = max(self._each, default=(0, 0))[0], min((one for _, one in self._each), default=0)
 
-        self._each = plain
-
-    def one(self, t: int) -> list[tuple[int, int]] | None:
-        """Start and end of each window for one moment; None when these are not plain windows."""
+    def one(self, t: int) -> tuple[list[tuple[int, int]], int, int] | None:
+        """Start and end of each window for one moment, then of all of them; None when these are not plain windows."""
         if self._plain and -_SAFE < t < _SAFE:
-            return [(t - offset - size, t - offset) for offset, size in self._each]
+            return [(t - start, t - end) for start, end in self._each], t - self._first, t - self._last
         return None
 
     def __call__(self, t: Ints) -> tuple[Ints, Ints]:

@@ -22,7 +22,9 @@ from tidemill.stores.online.protocol import (
     TIMES,
     Block,
     Entries,
+    Entry,
     Latest,
+    OnlineReader,
     OnlineStore,
     Position,
     Question,
@@ -85,6 +87,17 @@ class Pair:
         for store in (self.store, self.oracle):
             store.declare(self.view, width=WIDTH if self.fixed else None)
 
+    def exchange(self, row: Row) -> None:
+        """Append one row to both; both must find it new or not, and its key's records after it."""
+        entry = Entry(row[0], TIMES.pack(*row[1]) + row[2])
+
+        def ask(reader: OnlineReader) -> Any:
+            blocks = reader.range(self.view, [row[0], None], [NEVER_KNOWN] * 2, [TOP] * 2)
+            latest = reader.latest(self.view, [row[0]], [row[1][0]])
+            return list(map(plain, blocks)), latest, reader.stats(self.view), reader.position(self.view, "none")
+
+        assert self.store.exchange(self.view, entry, ask) == self.oracle.exchange(self.view, entry, ask)
+
     def append(self, rows: Sequence[Row]) -> None:
         """Append to both; both must have found the same number of new records."""
         batch = entries(rows, fixed=self.fixed)
@@ -130,6 +143,8 @@ class OnlineSuite:
             for batch in batches:
                 pair.append(batch)
             pair.check(points)
+            for row in batches[-1][:10] if fixed else []:
+                pair.exchange((row[0], (row[1][0], row[1][1], row[1][2] + 3), row[2]))
             pair.trim(before)
             pair.check(points)
             pair.append(batches[0])
@@ -263,7 +278,36 @@ class OnlineSuite:
             assert reader.latest("v", [b"a"], [1]) == [None]
             assert reader.position("v", "table") is None
 
+    def test_a_record_is_exchanged_for_an_answer(self, online: OnlineStore) -> None:
+        online.declare("v", width=WIDTH)
+        online.declare("texts", width=None)
+
+        def events(reader: OnlineReader) -> list[list[int]]:
+            return [block.words[:, 0].tolist() for block in reader.range("v", [b"a", b"b"], [0, 0], [9, 9])]
+
+        def fails(reader: OnlineReader) -> None:
+            raise ZeroDivisionError
+
+        def entry(time: int, key: bytes = b"a") -> Entry:
+            return Entry(key, TIMES.pack(time, time, 1) + payload(time))
+
+        assert online.exchange("v", entry(3), events) == (True, [[3], []])
+        assert online.exchange("v", entry(3), events) == (False, [[3], []])
+        assert online.exchange("v", entry(1, b"b"), events) == (True, [[3], [1]])
+        assert online.exchange("v", entry(1), events) == (True, [[1, 3], [1]])  # it comes late
+        with pytest.raises(ZeroDivisionError):
+            online.exchange("v", entry(5), fails)
+        assert online.exchange("v", entry(5), events) == (False, [[1, 3, 5], [1]])
+        for view, odd in (("v", Entry(b"a", TIMES.pack(7, 7, 7) + payload(7)[:8])), ("texts", entry(7))):
+            with pytest.raises(InvalidData):
+                online.exchange(view, odd, events)
+        with online.read() as reader:
+            assert events(reader) == [[1, 3, 5], [1]]
+            assert reader.stats("texts").rows == 0
+
     def test_unknown_views_and_odd_widths_are_refused(self, online: OnlineStore) -> None:
+        with pytest.raises(NotFound):
+            online.exchange("nothing", Entry(b"a", TIMES.pack(1, 1, 1) + payload(1)), lambda reader: None)
         with pytest.raises(NotFound):
             online.append("nothing", entries([(b"a", (1, 1, 1), payload(1))], fixed=True))
         with pytest.raises(NotFound):
@@ -327,6 +371,27 @@ class SharedOnlineSuite(OnlineSuite):
         _append_step(online, there + 1)
         assert _whole(online) == there + 1
 
+    def test_all_a_killed_writer_of_single_records_acknowledged_is_there(
+        self, online: OnlineStore, open_store: OpenStore
+    ) -> None:
+        online.declare("v", width=WIDTH)
+        acknowledged = acknowledged_before_kill(_exchange_for_ever, (open_store,), 60)
+        with online.read() as reader:
+            (block,) = reader.range("v", [b"a"], [0], [TOP])
+        times = block.words[:, 0].tolist()
+        assert times == list(range(1, len(times) + 1))
+        assert len(times) >= max(acknowledged)
+        assert _exchanged(online, len(times)) == (False, len(times))
+        assert _exchanged(online, len(times) + 1) == (True, len(times) + 1)
+
+    def test_of_two_processes_with_the_same_single_records_one_finds_each_new(
+        self, online: OnlineStore, open_store: OpenStore
+    ) -> None:
+        online.declare("v", width=WIDTH)
+        added = run_together(_exchange_all, [(open_store, 120), (open_store, 120)])
+        assert sum(added) == 120
+        assert _exchanged(online, 120) == (False, 120)
+
     def test_a_forked_child_uses_it_too(self, online: OnlineStore) -> None:
         online.declare("v", width=WIDTH)
         _append_step(online, 1)
@@ -367,6 +432,28 @@ def _append_all(open_store: OpenStore, steps: int) -> int:
     )
     store.close()
     return added
+
+
+def _exchanged(store: OnlineStore, step: int) -> tuple[bool, int]:
+    """Append a record of one key: whether it was new, and how many there are then."""
+    entry = Entry(b"a", TIMES.pack(step, step, step) + payload(step))
+    return store.exchange("v", entry, lambda reader: reader.stats("v").rows)
+
+
+def _exchange_all(open_store: OpenStore, steps: int) -> int:
+    store = open_store()
+    found = [_exchanged(store, step) for step in range(1, steps + 1)]
+    store.close()
+    assert all(rows >= step for step, (_, rows) in enumerate(found, 1))
+    return sum(new for new, _ in found)
+
+
+def _exchange_for_ever(acknowledge: Acknowledge, open_store: OpenStore) -> None:
+    store, step = open_store(), 0
+    while True:
+        step += 1
+        _exchanged(store, step)
+        acknowledge(step)
 
 
 def _append_for_ever(acknowledge: Acknowledge, open_store: OpenStore) -> None:

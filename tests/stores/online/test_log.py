@@ -369,7 +369,7 @@ def test_after_a_power_failure_whole_blocks_are_there_and_it_goes_on(tmp_path: P
     store.declare("v", width=WIDTH)
     for step in range(1, 11):
         store.append("v", entries(records(step), fixed=True), positions={"table": step})
-    lengths = store._env.tail._length
+    lengths = store._env.tail.length
     store.close()
     log = tmp_path / "tail-0.log"
     raw = bytearray(log.read_bytes())

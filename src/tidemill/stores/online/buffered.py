@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -16,16 +16,17 @@ from tidemill.stores.online.pending import Appended, Declared, Dropped, Pending,
 from tidemill.stores.online.protocol import (
     Block,
     Entries,
+    Entry,
     Latest,
     OnlineReader,
     OnlineStore,
     Position,
     Question,
     Range,
+    T,
     ViewStats,
+    append_then_ask,
 )
-
-T = TypeVar("T")
 
 PAUSE = 0.5
 """Seconds between attempts to reach a server that was away."""
@@ -68,6 +69,9 @@ class BufferedOnline:
     def append(self, view: str, entries: Entries, *, positions: Mapping[str, int] | None = None) -> int:
         """Add records; those that are kept for later are all taken for new ones."""
         return self._write(Appended(view, entries, dict(positions or {})))
+
+    def exchange(self, view: str, entry: Entry, ask: Callable[[OnlineReader], T]) -> tuple[bool, T]:
+        return append_then_ask(self, view, entry, ask)
 
     def trim(self, view: str, before: int) -> int:
         """Forget records; how many is not known, and 0, while the server is away."""

@@ -7,6 +7,7 @@ which are all here. Equal keys and times come only once. Not for several threads
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,9 +39,13 @@ class Hot:
         self.codes: dict[bytes, int] = {}
         self._place, self._count, self._room = np.zeros((3, 64), np.int64)
         self._floor = np.full(64, NOWHERE)
-        self._words = np.empty((chunks.TIME_WORDS + (width or 0) // 8, 1024), np.int64)
+        self._hold(np.empty((chunks.TIME_WORDS + (width or 0) // 8, 1024), np.int64))
         self._payloads: NDArray[np.object_] | None = np.empty(1024, object) if width is None else None
         self._used = 0
+
+    def _hold(self, words: NDArray[np.int64]) -> None:
+        self._words = words
+        self._events = memoryview(words[0])  # one value of it costs a fraction of one of the array's
 
     def __len__(self) -> int:
         """How much memory it takes, counted in records."""
@@ -139,9 +144,10 @@ class Hot:
         if not count:
             return True
         last = self._place.item(code) + count - 1
-        item = self._words.item
-        event = item(0, last)
-        return event < times[0] or (event == times[0] and (item(1, last), item(2, last)) < times[1:])
+        event = self._events[last]
+        if event == times[0]:
+            return tuple(self._words[1 : chunks.TIME_WORDS, last].tolist()) < times[1:]
+        return event < times[0]
 
     def fresh(self, codes: Ints, counts: Ints, words: Times) -> NDArray[np.bool_]:
         """Which records, ordered by key and times, are not here."""
@@ -239,7 +245,8 @@ class Hot:
             payloads = np.empty(words.shape[1], object)
             payloads[target] = self._payloads[source]
             self._payloads = payloads
-        self._words, self._used = words, used
+        self._hold(words)
+        self._used = used
         self._place[:keys] = places
 
     # -- reading -----------------------------------------------------------------------------------
@@ -250,8 +257,8 @@ class Hot:
         if not count:
             return None
         last = place + count
-        if self._words.item(0, last - 1) > at:
-            last = place + int(self._words[0, place:last].searchsorted(at, side="right"))
+        if self._events[last - 1] > at:
+            last = bisect_right(self._events, at, place, last)
         if known:
             times = self._words[1, place:last]
             fits = np.flatnonzero((times <= at) & (times != NEVER_KNOWN))
@@ -264,9 +271,9 @@ class Hot:
     def one(self, code: int, low: int, high: int) -> Block:
         """The records of one key with low <= event time < high."""
         place = self._place.item(code)
-        event = self._words[0, place : place + self._count.item(code)]
-        start, end = int(event.searchsorted(low)), int(event.searchsorted(high))
-        return self._cut(place + start, place + max(start, end))
+        last = place + self._count.item(code)
+        start = bisect_left(self._events, low, place, last)
+        return self._cut(start, bisect_left(self._events, high, start, last))
 
     def ranges(self, codes: Ints, low: Ints, high: Ints) -> Blocks:
         """The records of keys with low <= event time < high."""
@@ -280,7 +287,7 @@ class Hot:
 
     def _cut(self, low: int, high: int) -> Block:
         payloads = () if self._payloads is None else self._payloads[low:high].tolist()
-        return Block(self._words[:, low:high].T.copy(), payloads)
+        return Block(self._words[:, low:high].copy().T, payloads)
 
 
 def _stretches(starts: Ints, counts: Ints) -> Ints:

@@ -22,8 +22,8 @@ from tidemill.stores.online.lmdb_views import (
     put_view,
     view_of,
 )
-from tidemill.stores.online.log import Appended, encode
-from tidemill.stores.online.protocol import Entries
+from tidemill.stores.online.log import Appended, encode, encode_one
+from tidemill.stores.online.protocol import TIMES, Entries, Entry
 from tidemill.stores.online.tail import Tail, Unmerged
 
 SMALL = 4_096
@@ -55,34 +55,63 @@ def append_to_log(
         How many were new; None when the log has to be merged first.
     """
     with tail.lock:
-        moment = tail.last(transaction)
-        log = moment.log or tail.create(moment.number)
-        if tail.is_damaged or moment.length > full:
+        tail.learn(transaction)
+        if tail.is_damaged or tail.length > full:
             return None
-        view = view_of(transaction, name)
+        view = tail.view(transaction, name)
         try:
-            block = _new_records(tail.hot(view), transaction.cursor(), view, entries, positions)
+            block = _new_records(tail.hot(view), transaction, view, entries, positions)
         except BaseException:
             tail.forget(view)
             raise
         if len(block.records.words) or positions:
-            tail.wrote(block, log, log.append(encode(block), moment.transaction))
+            log = tail.log or tail.create(tail.number)
+            tail.wrote(block, log, log.append(encode(block), tail.transaction))
         return len(block.records.words)
 
 
-def _new_records(hot: Hot, cursor: Any, view: View, entries: Entries, positions: Mapping[str, int]) -> Appended:
+def append_one(transaction: Any, tail: Tail, name: str, entry: Entry, full: int) -> bool | None:
+    """Append a record if it is new, by who holds the log's lock; see `append_to_log`.
+
+    Returns:
+        Whether it was new; None when the log has to be merged first.
+
+    Raises:
+        InvalidData: The record does not fit the view.
+    """
+    tail.learn(transaction)
+    if tail.is_damaged or tail.length > full:
+        return None
+    view = tail.view(transaction, name)
+    if view.width == len(entry.record) - TIMES.size:
+        hot, times = tail.hot(view), TIMES.unpack_from(entry.record)
+        try:
+            code = loaded(hot, transaction, view, entry.key, times[0])
+        except BaseException:
+            tail.forget(view)
+            raise
+        if hot.follows(code, times):
+            log = tail.log or tail.create(tail.number)
+            length = log.append(encode_one(view.number, entry), tail.transaction)
+            tail.wrote_one(view.number, hot, code, entry, log, length)
+            return True
+    added = append_to_log(transaction, tail, name, entry.entries(), {}, full)
+    return None if added is None else added > 0
+
+
+def _new_records(hot: Hot, transaction: Any, view: View, entries: Entries, positions: Mapping[str, int]) -> Appended:
     """The entries that are not in the store yet, in order."""
     block = view.layout.block(entries)
     if len(block.words) == 1 == len(entries.keys):
         key, times = entries.keys[0], tuple(block.words[0, : chunks.TIME_WORDS].tolist())
-        if hot.follows(loaded(hot, cursor, view, key, times[0]), times):
+        if hot.follows(loaded(hot, transaction, view, key, times[0]), times):
             return Appended(view.number, view.fixed, [key], np.ones(1, np.int64), block, positions)
     keys, counts = list(entries.keys), np.diff(entries.starts)
     block, groups = chunks.ordered(block, np.repeat(np.arange(len(keys)), counts))
     keys, counts = _with_records(keys, groups)
     if len(keys):
         codes = hot.coded(keys)
-        load_chunks(hot, cursor, view, keys, codes, block.words[np.cumsum(counts) - counts, 0])
+        load_chunks(hot, transaction, view, keys, codes, block.words[np.cumsum(counts) - counts, 0])
         fresh = hot.fresh(codes, counts, block.words)
         if not fresh.all():
             groups = np.repeat(np.arange(len(keys)), counts)[fresh]
@@ -100,12 +129,12 @@ def _with_records(keys: Sequence[bytes], groups: Ints) -> tuple[list[bytes], Int
     return [keys[place] for place in some.tolist()], counts[some]
 
 
-def loaded(hot: Hot, cursor: Any, view: View, key: bytes, start: int) -> int:
+def loaded(hot: Hot, transaction: Any, view: View, key: bytes, start: int) -> int:
     """The number of a key all of whose records at or after a time are in memory; see `load_chunks`."""
     code = hot.code(key)
     floor = hot.floor(code)
     if floor > start or floor == NOWHERE:
-        values, floor = chunks_from(cursor, view.prefix + framed(key), start)
+        values, floor = chunks_from(transaction.cursor(), view.prefix + framed(key), start)
         if values:
             block = view.layout.decode(values)
             one = np.array([code, len(block.words), floor])
@@ -115,12 +144,12 @@ def loaded(hot: Hot, cursor: Any, view: View, key: bytes, start: int) -> int:
     return code
 
 
-def load_chunks(hot: Hot, cursor: Any, view: View, keys: Sequence[bytes], codes: Ints, starts: Ints) -> None:
+def load_chunks(hot: Hot, transaction: Any, view: View, keys: Sequence[bytes], codes: Ints, starts: Ints) -> None:
     """Bring into memory what chunks have of keys at or after some times.
 
     Args:
         hot: The records in memory.
-        cursor: Of the transaction.
+        transaction: Of the LMDB file.
         view: The view.
         keys: Keys; one may come several times.
         codes: Their numbers in memory.
@@ -132,7 +161,7 @@ def load_chunks(hot: Hot, cursor: Any, view: View, keys: Sequence[bytes], codes:
     wanted: dict[int, tuple[bytes, int]] = {}
     for place, code, start in zip(missing, codes[missing].tolist(), starts[missing].tolist(), strict=True):
         wanted[code] = keys[place], min(start, wanted.get(code, (b"", start))[1])
-    values: list[bytes] = []
+    cursor, values = transaction.cursor(), list[bytes]()
     counts, floors = [], []
     for key, start in wanted.values():
         found, floor = chunks_from(cursor, view.prefix + framed(key), start)
@@ -165,7 +194,8 @@ def add_directly(transaction: Any, tail: Tail, name: str, entries: Entries, posi
 def merge(transaction: Any, tail: Tail) -> None:
     """Move all records of the log into the chunks, and begin a new log."""
     with tail.lock:
-        number, unmerged_views = tail.last(transaction).number, tail.views.copy()
+        tail.learn(transaction)
+        number, unmerged_views = tail.number, tail.views.copy()
     views = by_number(transaction)
     for known, unmerged in unmerged_views.items():  # nobody adds to them while this transaction writes
         if known in views:  # else it was dropped

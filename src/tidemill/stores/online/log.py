@@ -21,7 +21,7 @@ import numpy as np
 
 from tidemill.core.errors import Unavailable
 from tidemill.stores.online import chunks
-from tidemill.stores.online.protocol import Block
+from tidemill.stores.online.protocol import TIMES, Block, Entry
 
 HEADER = 4096
 _LENGTH, _TRANSACTION = 1, 2
@@ -139,8 +139,6 @@ class Log:
 def encode(block: Appended) -> bytes:
     """The bytes of a block."""
     positions = msgspec.msgpack.encode(dict(block.positions)) if block.positions else b""
-    if len(block.records.words) == 1 and block.width is not None:
-        return _framed(_encode_one(block, positions))
     keys = b"".join(block.keys)
     lengths = np.fromiter(map(len, block.keys), np.uint32, len(block.keys))
     head = _BLOCK.pack(block.view, len(lengths), len(keys), len(positions), -1 if block.width is None else block.width)
@@ -151,11 +149,11 @@ def encode(block: Appended) -> bytes:
     return _framed(b"".join(parts))
 
 
-def _encode_one(block: Appended, positions: bytes) -> bytes:
-    """The same for one record, many times as quick."""
-    (key,) = block.keys
-    head = _ONE.pack(block.view, 1, len(key), len(positions), block.width, len(key), 1)
-    return head + key + positions + block.records.words.tobytes()
+def encode_one(view: int, entry: Entry) -> bytes:
+    """The bytes of a block of one record of fixed width, many times as quick."""
+    key, record = entry
+    size = len(key)
+    return _framed(_ONE.pack(view, 1, size, 0, len(record) - TIMES.size, size, 1) + key + record)
 
 
 def _framed(body: bytes) -> bytes:

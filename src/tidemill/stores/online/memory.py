@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,8 +18,12 @@ from tidemill.stores.online.protocol import (
     TIMES,
     Block,
     Entries,
+    Entry,
+    OnlineReader,
     Question,
+    T,
     ViewStats,
+    append_then_ask,
     check_width,
     other_width,
 )
@@ -137,6 +141,9 @@ class MemoryOnline:
                 for key, low, high in zip(entries.keys, starts, starts[1:], strict=False)
                 for row in range(low, high)
             )
+
+    def exchange(self, view: str, entry: Entry, ask: Callable[[OnlineReader], T]) -> tuple[bool, T]:
+        return append_then_ask(self, view, entry, ask)
 
     def trim(self, view: str, before: int) -> int:
         with self._lock:

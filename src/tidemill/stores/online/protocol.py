@@ -13,13 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar, overload
 
 from tidemill.core.errors import Conflict, InvalidArgument
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+T = TypeVar("T")
 
 TIMES = struct.Struct("<qqq")
 """The start of a record: event time and known time in microseconds, ingest sequence."""
@@ -48,8 +50,23 @@ class Entries:
     payloads: NDArray[np.uint8] | Sequence[bytes]
 
 
-@dataclass(frozen=True)
-class Block:
+class Entry(NamedTuple):
+    """One record to append to a view of fixed width."""
+
+    key: bytes
+    record: bytes
+    """Its times, then the payload."""
+
+    def entries(self) -> Entries:
+        """The same as entries."""
+        import numpy as np
+
+        record = np.frombuffer(self.record, np.uint8).reshape(1, -1)
+        times = np.frombuffer(self.record, np.int64, TIMES.size // 8).reshape(1, -1)
+        return Entries([self.key], np.array([0, 1]), times, record[:, TIMES.size :])
+
+
+class Block(NamedTuple):
     """The records of one key in a range of time, in order."""
 
     words: NDArray[np.int64]
@@ -212,6 +229,24 @@ class OnlineStore(Protocol):
         """
         ...
 
+    def exchange(self, view: str, entry: Entry, ask: Callable[[OnlineReader], T]) -> tuple[bool, T]:
+        """Append one record, then ask as of the moment after it; in a store with snapshots nothing comes between.
+
+        Args:
+            view: A view of fixed width.
+            entry: The record; it stays when `ask` fails.
+            ask: Reads, quickly, and writes nothing.
+
+        Returns:
+            Whether the record was new, and what `ask` returned.
+
+        Raises:
+            NotFound: No such view.
+            InvalidData: The record does not fit the view.
+            StorageFull: No room; nothing was changed.
+        """
+        ...
+
     def trim(self, view: str, before: int) -> int:
         """Forget records with event time before `before`, but keep each key's newest; returns how many went."""
         ...
@@ -236,6 +271,13 @@ def check_width(view: str, width: int | None) -> None:
 def other_width(view: str, found: int | None, width: int | None) -> Conflict:
     """The error for a view that is declared again with another width."""
     return Conflict(f"view {view!r} exists with records of width {found}, not {width}", hint="Drop it first")
+
+
+def append_then_ask(store: OnlineStore, view: str, entry: Entry, ask: Callable[[OnlineReader], T]) -> tuple[bool, T]:
+    """`OnlineStore.exchange` in two steps."""
+    added = store.append(view, entry.entries())
+    with store.read() as reader:
+        return added > 0, ask(reader)
 
 
 Opener = Callable[[str, Path], OnlineStore]

@@ -9,7 +9,7 @@ Redis keeps what it acknowledged as well as it is configured to: `appendonly yes
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, pairwise
 from typing import Any, NamedTuple
@@ -23,12 +23,16 @@ from tidemill.stores.online.protocol import (
     TIMES,
     Block,
     Entries,
+    Entry,
     Latest,
+    OnlineReader,
     Position,
     Question,
     Range,
     Stats,
+    T,
     ViewStats,
+    append_then_ask,
     check_width,
     other_width,
 )
@@ -219,6 +223,9 @@ class RedisOnline:
             return sent
 
         return self.server.unless_changed(meta, ("HMGET", meta, "number", "width", "rows"), commands)
+
+    def exchange(self, view: str, entry: Entry, ask: Callable[[OnlineReader], T]) -> tuple[bool, T]:
+        return append_then_ask(self, view, entry, ask)
 
     def trim(self, view: str, before: int) -> int:
         with self._refusing(view):

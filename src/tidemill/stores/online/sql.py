@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -26,8 +26,12 @@ from tidemill.stores.online.protocol import (
     TIMES,
     Block,
     Entries,
+    Entry,
+    OnlineReader,
     Question,
+    T,
     ViewStats,
+    append_then_ask,
     check_width,
     other_width,
 )
@@ -193,6 +197,9 @@ class SqlOnline:
             for feed, position in (positions or {}).items():
                 self._put_position(connection, found, feed, position)
             return added
+
+    def exchange(self, view: str, entry: Entry, ask: Callable[[OnlineReader], T]) -> tuple[bool, T]:
+        return append_then_ask(self, view, entry, ask)
 
     def trim(self, view: str, before: int) -> int:
         with self._transaction() as connection:

@@ -18,9 +18,9 @@ import numpy as np
 
 from tidemill.stores.online import chunks
 from tidemill.stores.online.hot import Hot, Ints
-from tidemill.stores.online.lmdb_views import NONE, View, log_number
+from tidemill.stores.online.lmdb_views import NONE, View, log_number, position_of, view_of
 from tidemill.stores.online.log import HEADER, Appended, Log
-from tidemill.stores.online.protocol import Block
+from tidemill.stores.online.protocol import Block, Entry
 
 HOT_RECORDS = 1 << 21
 """With so many records in memory a view begins anew with those of the log."""
@@ -65,6 +65,14 @@ class Unmerged:
             self.newest = max(self.newest, int(words[:, 0].max()))
             self._blocks.append(block)
 
+    def take_one(self, key: bytes, event: int, record: bytes) -> None:
+        """Add a block of one record of fixed width."""
+        self.rows += 1
+        if event > self.newest:
+            self.newest = event
+        self._keys.append(key)
+        self._words.append(record)
+
     def records(self) -> tuple[list[bytes], Ints, Block]:
         """The keys, for each record which of them is its, and the records; there is one at least."""
         numbers: dict[bytes, int] = {}
@@ -95,8 +103,9 @@ class Tail:
         self._forget()
 
     def _forget(self) -> None:
-        self._number, self._length, self._transaction = -1, HEADER, -1
-        self._log: Log | None = None
+        self.number, self.length, self.transaction = -1, HEADER, -1
+        self.log: Log | None = None
+        self._known: dict[Any, Any] = {}  # of views and positions, until the transaction or the log changes one
         self.is_damaged = False
         """Whether a block is damaged, and those after it are lost: nothing can be appended."""
         self.views: dict[int, Unmerged] = {}
@@ -146,11 +155,11 @@ class Tail:
 
     def reach(self, moment: Moment) -> bool:
         """Learn what there is up to a moment; False when more is known already."""
-        if moment.length == self._length and moment.transaction == self._transaction and moment.log is self._log:
+        if moment.length == self.length and moment.transaction == self.transaction and moment.log is self.log:
             return True
-        if moment.transaction < self._transaction or moment.number < self._number:
+        if moment.transaction < self.transaction or moment.number < self.number:
             return False
-        if moment.number == self._number and moment.length < self._length:
+        if moment.number == self.number and moment.length < self.length:
             return False
         try:
             self._follow(moment)
@@ -160,48 +169,66 @@ class Tail:
         return True
 
     def _follow(self, moment: Moment) -> None:
-        if moment.number != self._number:
-            if moment.number == self._number + 1 and self._log is not None:
-                self._read(self._log.length)  # it was the current one: what was in it is in chunks now
-            elif self._number >= 0:
+        if moment.number != self.number:
+            if moment.number == self.number + 1 and self.log is not None:
+                self._read(self.log.length)  # it was the current one: what was in it is in chunks now
+            elif self.number >= 0:
                 self._hot = {}
-            self._number, self._length = moment.number, HEADER
+            self.number, self.length = moment.number, HEADER
             self.views, self.is_damaged = {}, False
             self._hot = {view: self._hot[view] for view in self._asked if view in self._hot}
             self._asked.clear()
-        self._log, self._transaction = moment.log, moment.transaction
+        if moment.transaction != self.transaction:
+            self._known.clear()  # a merge changes the descriptions, too, but not without a transaction
+        self.log, self.transaction = moment.log, moment.transaction
         self._read(moment.length)
 
     def _read(self, length: int) -> None:
-        if length > self._length and self._log is not None:
-            found, whole = self._log.blocks(self._length, length)
+        if length > self.length and self.log is not None:
+            found, whole = self.log.blocks(self.length, length)
             self.is_damaged |= not whole
-            self._length = length
+            self.length = length
             for block in found:
                 self._take(block)
 
     def wrote(self, block: Appended, log: Log, length: int) -> None:
         """Learn of a block this process appended, up to which everything was known."""
         try:
-            self._log, self._length = log, length
+            self.log, self.length = log, length
             self._take(block)
         except BaseException:
             self._forget()
             raise
 
+    def wrote_one(self, view: int, hot: Hot, code: int, entry: Entry, log: Log, length: int) -> None:
+        """Learn of a record of fixed width this process appended, newer than all of its key, which are in memory."""
+        try:
+            self.log, self.length = log, length
+            words = np.frombuffer(entry.record, np.int64)
+            self._unmerged(view).take_one(entry.key, words.item(0), entry.record)
+            hot.add_one(code, words, None)
+        except BaseException:
+            self._forget()
+            raise
+
     def _take(self, block: Appended) -> None:
-        unmerged = self.views.get(block.view)
-        if unmerged is None:
-            unmerged = self.views[block.view] = Unmerged()
-        unmerged.take(block)
+        self._unmerged(block.view).take(block)
+        if block.positions:
+            self._known.clear()
         hot = self._hot.get(block.view)
         if hot is not None:
             _add(hot, block)
 
+    def _unmerged(self, view: int) -> Unmerged:
+        unmerged = self.views.get(view)
+        if unmerged is None:
+            unmerged = self.views[view] = Unmerged()
+        return unmerged
+
     def has(self, transaction: Any, view: View) -> bool:
         """Whether the log has anything of a view, in a transaction that writes."""
         with self.lock:
-            self.last(transaction)
+            self.learn(transaction)
             return view.number in self.views
 
     def prepare(self, transaction: Any) -> None:
@@ -210,16 +237,18 @@ class Tail:
         What comes before in the log may not be lost by a power failure that leaves what comes now.
         """
         with self.lock:
-            moment = self.last(transaction)
-        if moment.log is not None and moment.length > HEADER:
-            moment.log.sync()
+            self.learn(transaction)
+            log, length = self.log, self.length
+        if log is not None and length > HEADER:
+            log.sync()
 
-    def last(self, transaction: Any) -> Moment:
+    def learn(self, transaction: Any) -> None:
         """Learn of all blocks, in a transaction that writes."""
+        if self.log is not None and transaction.id() - 1 == self.transaction and self.log.length == self.length:
+            return
         moment = self.moment(transaction, writing=True)
         if moment is None or not self.reach(moment):
             raise AssertionError("unreachable: there is nothing newer than what the only writer sees")
-        return moment
 
     def settle(self, flush: Callable[[], None]) -> None:
         """After an append: wait for the disk if that was not done of late, so that a power failure takes little.
@@ -228,7 +257,7 @@ class Tail:
             flush: Waits until the disk has the newest transaction of the LMDB file, and so the number of the log.
         """
         now = time.monotonic()
-        log, number = self._log, self._number
+        log, number = self.log, self.number
         if now - self._synced > SYNC_EVERY and log is not None:
             self._synced = now
             if self._flushed != number:
@@ -238,10 +267,41 @@ class Tail:
 
     # -- views -------------------------------------------------------------------------------------
 
-    def holds(self, view: View) -> bool:
-        """Whether to ask `hot` for records of a view: otherwise all of them are in chunks."""
+    def view(self, transaction: Any, name: str) -> View:
+        """The description of a view at the moment that was reached, which is that of the transaction.
+
+        Raises:
+            NotFound: There is none.
+        """
+        found: View | None = self._known.get(name)
+        if found is None:
+            found = self._known[name] = view_of(transaction, name)
+        return found
+
+    def position(self, transaction: Any, view: str, feed: str) -> int | None:
+        """A position at the moment that was reached, which is that of the transaction.
+
+        Raises:
+            NotFound: There is no such view.
+        """
+        key = view, feed
+        if key in self._known:
+            known: int | None = self._known[key]
+            return known
+        unmerged = self.views.get(self.view(transaction, view).number)
+        if unmerged is not None and feed in unmerged.positions:
+            found: int | None = unmerged.positions[feed]
+        else:
+            found = position_of(transaction, view, feed)
+        self._known[key] = found
+        return found
+
+    def held(self, view: View) -> Hot | None:
+        """The records of a view in memory, some of which may not be in chunks; None when all of them are."""
         unmerged = self.views.get(view.number)
-        return (unmerged is not None and unmerged.rows > 0) or view.number in self._hot
+        if (unmerged is None or not unmerged.rows) and view.number not in self._hot:
+            return None
+        return self.hot(view)
 
     def hot(self, view: View) -> Hot:
         """The records of a view in memory, made of those of the log when there are none."""
