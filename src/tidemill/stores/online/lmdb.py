@@ -76,7 +76,10 @@ class LmdbOnline:
         def work(transaction: Any) -> tuple[bool, T] | None:
             with tail.lock:
                 added = append_one(transaction, tail, view, entry, full)
-                return None if added is None else (added, ask(HeldReader(ChunkReader(transaction), tail)))
+                if added is None:
+                    return None
+                of_chunks = ChunkReader(transaction, tail.file(transaction, writing=True))
+                return added, ask(HeldReader(of_chunks, tail))
 
         while True:
             found = environment.hold(work)

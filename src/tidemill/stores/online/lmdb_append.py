@@ -58,7 +58,7 @@ def append_to_log(
         tail.learn(transaction)
         if tail.is_damaged or tail.length > full:
             return None
-        view = tail.view(transaction, name)
+        view = tail.file(transaction, writing=True).view(transaction, name)
         try:
             block = _new_records(tail.hot(view), transaction, view, entries, positions)
         except BaseException:
@@ -82,7 +82,7 @@ def append_one(transaction: Any, tail: Tail, name: str, entry: Entry, full: int)
     tail.learn(transaction)
     if tail.is_damaged or tail.length > full:
         return None
-    view = tail.view(transaction, name)
+    view = tail.file(transaction, writing=True).view(transaction, name)
     if view.width == len(entry.record) - TIMES.size:
         hot, times = tail.hot(view), TIMES.unpack_from(entry.record)
         try:

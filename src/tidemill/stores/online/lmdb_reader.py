@@ -12,7 +12,7 @@ from tidemill.stores.online import chunks, lmdb_views
 from tidemill.stores.online.environment import Environment
 from tidemill.stores.online.hot import NOWHERE, Hot
 from tidemill.stores.online.lmdb_append import load_chunks, loaded
-from tidemill.stores.online.lmdb_views import View, framed, seek_time, values_between, view_of
+from tidemill.stores.online.lmdb_views import Known, View, framed, seek_time, values_between
 from tidemill.stores.online.log import HEADER
 from tidemill.stores.online.protocol import TIMES, Block, Blocks, Latest, Position, Question, Range, Stats, ViewStats
 from tidemill.stores.online.tail import Moment, Tail
@@ -39,7 +39,7 @@ class LmdbReader:
     def _begin(self, *, again: bool = False) -> None:
         """Begin a transaction; one that is begun again knows its moment whatever there is in the log."""
         self._transaction = self._environment.begin()
-        self._quiet = not again and self._tail.is_empty(self._transaction)
+        self._quiet = not again and self._tail.is_empty(self._tail.file(self._transaction).log)
         absent = -1
         while not self._quiet:
             moment = self._tail.moment(self._transaction, absent=absent)
@@ -50,7 +50,7 @@ class LmdbReader:
             absent = lmdb_views.log_number(self._transaction)
             self._environment.end(self._transaction)
             self._transaction = self._environment.begin()
-        self._chunks = ChunkReader(self._transaction)
+        self._chunks = ChunkReader(self._transaction, self._tail.file(self._transaction))
 
     def _locked(self) -> Tail:
         """The log as of this moment, its lock held: give it back."""
@@ -110,16 +110,25 @@ class ChunkReader:
 
     Args:
         transaction: Of the LMDB file.
+        known: What is known of the file as the transaction sees it.
     """
 
-    def __init__(self, transaction: Any) -> None:
-        self.transaction = transaction
+    def __init__(self, transaction: Any, known: Known) -> None:
+        self.transaction, self._known = transaction, known
         self._opened: Any = None
 
     def _cursor(self) -> Any:
         if self._opened is None:
             self._opened = self.transaction.cursor()
         return self._opened
+
+    def view(self, name: str) -> View:
+        """The description of a view.
+
+        Raises:
+            NotFound: There is none.
+        """
+        return self._known.view(self.transaction, name)
 
     def close(self) -> None:
         """Give back what was opened."""
@@ -132,7 +141,7 @@ class ChunkReader:
     def latest(
         self, view: str, keys: Sequence[bytes | None], at: Sequence[int], *, known: bool = False
     ) -> list[bytes | None]:
-        return self.latest_of(view_of(self.transaction, view), keys, at, known)
+        return self.latest_of(self.view(view), keys, at, known)
 
     def latest_of(self, view: View, keys: Sequence[bytes | None], at: Sequence[int], known: bool) -> list[bytes | None]:
         """`OnlineReader.latest` of a view whose description is known."""
@@ -157,7 +166,7 @@ class ChunkReader:
         return result
 
     def range(self, view: str, keys: Sequence[bytes | None], start: Sequence[int], end: Sequence[int]) -> list[Block]:
-        return self.range_of(view_of(self.transaction, view), keys, start, end)
+        return self.range_of(self.view(view), keys, start, end)
 
     def range_of(
         self, view: View, keys: Sequence[bytes | None], start: Sequence[int], end: Sequence[int]
@@ -171,13 +180,10 @@ class ChunkReader:
         return result
 
     def position(self, view: str, feed: str) -> int | None:
-        found = lmdb_views.position_of(self.transaction, view, feed)
-        if found is None:
-            view_of(self.transaction, view)
-        return found
+        return self._known.position(self.transaction, view, feed)
 
     def stats(self, view: str) -> ViewStats:
-        found = view_of(self.transaction, view)
+        found = self.view(view)
         return ViewStats(found.rows, found.newest if found.rows else None)
 
     def views(self) -> list[str]:
@@ -209,7 +215,7 @@ class HeldReader:
     def latest(
         self, view: str, keys: Sequence[bytes | None], at: Sequence[int], *, known: bool = False
     ) -> list[bytes | None]:
-        found = self._tail.view(self._chunks.transaction, view)
+        found = self._chunks.view(view)
         hot = self._tail.held(found)
         if hot is None:
             return self._chunks.latest_of(found, keys, at, known)
@@ -227,7 +233,7 @@ class HeldReader:
     def range(
         self, view: str, keys: Sequence[bytes | None], start: Sequence[int], end: Sequence[int]
     ) -> Sequence[Block]:
-        found = self._tail.view(self._chunks.transaction, view)
+        found = self._chunks.view(view)
         hot = self._tail.held(found)
         if hot is None:
             return self._chunks.range_of(found, keys, start, end)
@@ -260,10 +266,13 @@ class HeldReader:
         return Blocks(found.block, np.append(0, np.cumsum(counts)))
 
     def position(self, view: str, feed: str) -> int | None:
-        return self._tail.position(self._chunks.transaction, view, feed)
+        unmerged = self._tail.views.get(self._chunks.view(view).number)
+        if unmerged is not None and feed in unmerged.positions:
+            return unmerged.positions[feed]
+        return self._chunks.position(view, feed)
 
     def stats(self, view: str) -> ViewStats:
-        found = self._tail.view(self._chunks.transaction, view)
+        found = self._chunks.view(view)
         rows, newest = found.rows, found.newest
         unmerged = self._tail.views.get(found.number)
         if unmerged is not None:

@@ -74,6 +74,44 @@ def inverted(times: NDArray[np.int64]) -> bytes:
     return flipped.astype(">i8").tobytes()
 
 
+class Known:
+    """What was looked up in the file as of one transaction, which is what all transactions of its number see.
+
+    Args:
+        transaction: Its number.
+        log: The number of the log.
+    """
+
+    def __init__(self, transaction: int, log: int) -> None:
+        self.transaction, self.log = transaction, log
+        self._views: dict[str, View] = {}
+        self._positions: dict[tuple[str, str], int | None] = {}
+
+    def view(self, transaction: Any, name: str) -> View:
+        """The description of a view.
+
+        Raises:
+            NotFound: There is none.
+        """
+        found = self._views.get(name)
+        if found is None:
+            found = self._views[name] = view_of(transaction, name)
+        return found
+
+    def position(self, transaction: Any, view: str, feed: str) -> int | None:
+        """A position.
+
+        Raises:
+            NotFound: There is no such view.
+        """
+        key = view, feed
+        if key in self._positions:
+            return self._positions[key]
+        self.view(transaction, view)
+        found = self._positions[key] = position_of(transaction, view, feed)
+        return found
+
+
 def view_of(transaction: Any, name: str) -> View:
     """The description of a view.
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from tidemill.stores.online import chunks
 from tidemill.stores.online.hot import Hot, Ints
-from tidemill.stores.online.lmdb_views import NONE, View, log_number, position_of, view_of
+from tidemill.stores.online.lmdb_views import NONE, Known, View, log_number
 from tidemill.stores.online.log import HEADER, Appended, Log
 from tidemill.stores.online.protocol import Block, Entry
 
@@ -99,13 +99,13 @@ class Tail:
         self.lock = threading.RLock()
         self.folder = folder
         self._opened: tuple[int, Log] | None = None
+        self._file: Known | None = None
         self._synced, self._flushed = time.monotonic() - SYNC_EVERY, -1
         self._forget()
 
     def _forget(self) -> None:
         self.number, self.length, self.transaction = -1, HEADER, -1
         self.log: Log | None = None
-        self._known: dict[Any, Any] = {}  # of views and positions, until the transaction or the log changes one
         self.is_damaged = False
         """Whether a block is damaged, and those after it are lost: nothing can be appended."""
         self.views: dict[int, Unmerged] = {}
@@ -118,10 +118,22 @@ class Tail:
         """Where a log is."""
         return self.folder / f"tail-{number}.log"
 
-    def is_empty(self, transaction: Any) -> bool:
-        """Whether all records that a transaction sees are in chunks for sure."""
+    def file(self, transaction: Any, *, writing: bool = False) -> Known:
+        """What is known of the LMDB file as a transaction sees it. Needs no lock.
+
+        Args:
+            transaction: Of the LMDB file.
+            writing: Whether it is the one that writes, and has changed nothing yet.
+        """
+        identity, known = transaction.id() - writing, self._file
+        if known is None or known.transaction != identity:
+            known = self._file = Known(identity, log_number(transaction))
+        return known
+
+    def is_empty(self, number: int) -> bool:
+        """Whether all records that belong to a log are in chunks for sure. Needs no lock."""
         opened = self._opened
-        return opened is not None and opened[1].length == HEADER and log_number(transaction) == opened[0]
+        return opened is not None and opened[1].length == HEADER and number == opened[0]
 
     def moment(self, transaction: Any, *, writing: bool = False, absent: int = -1) -> Moment | None:
         """The moment a transaction sees; None when it is too old to say.
@@ -131,7 +143,8 @@ class Tail:
             writing: Whether it is the one that writes.
             absent: The log that was not there at the attempt before.
         """
-        number, identity = log_number(transaction), transaction.id() - writing
+        file = self.file(transaction, writing=writing)
+        number, identity = file.log, file.transaction
         log = self._at(number)
         if log is None:
             return Moment(identity, number, None, HEADER) if writing or number == absent else None
@@ -178,8 +191,6 @@ class Tail:
             self.views, self.is_damaged = {}, False
             self._hot = {view: self._hot[view] for view in self._asked if view in self._hot}
             self._asked.clear()
-        if moment.transaction != self.transaction:
-            self._known.clear()  # a merge changes the descriptions, too, but not without a transaction
         self.log, self.transaction = moment.log, moment.transaction
         self._read(moment.length)
 
@@ -213,8 +224,6 @@ class Tail:
 
     def _take(self, block: Appended) -> None:
         self._unmerged(block.view).take(block)
-        if block.positions:
-            self._known.clear()
         hot = self._hot.get(block.view)
         if hot is not None:
             _add(hot, block)
@@ -266,35 +275,6 @@ class Tail:
             log.sync()
 
     # -- views -------------------------------------------------------------------------------------
-
-    def view(self, transaction: Any, name: str) -> View:
-        """The description of a view at the moment that was reached, which is that of the transaction.
-
-        Raises:
-            NotFound: There is none.
-        """
-        found: View | None = self._known.get(name)
-        if found is None:
-            found = self._known[name] = view_of(transaction, name)
-        return found
-
-    def position(self, transaction: Any, view: str, feed: str) -> int | None:
-        """A position at the moment that was reached, which is that of the transaction.
-
-        Raises:
-            NotFound: There is no such view.
-        """
-        key = view, feed
-        if key in self._known:
-            known: int | None = self._known[key]
-            return known
-        unmerged = self.views.get(self.view(transaction, view).number)
-        if unmerged is not None and feed in unmerged.positions:
-            found: int | None = unmerged.positions[feed]
-        else:
-            found = position_of(transaction, view, feed)
-        self._known[key] = found
-        return found
 
     def held(self, view: View) -> Hot | None:
         """The records of a view in memory, some of which may not be in chunks; None when all of them are."""
