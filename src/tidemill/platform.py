@@ -200,6 +200,7 @@ class Platform:
 
         reader = SourceReader(
             scan=lambda source, version: self.data.scan(source, version=version),
+            columns=self.data.table_columns,
             version=self.data.table_version,
             watermark=self.data.watermark,
             unique_ids=True,
@@ -366,6 +367,34 @@ class Platform:
             again: Whether rows may come again; see `Data.push`.
         """
         return self.data.push(self.definitions.get("source", source), rows, again=again)
+
+    def respond(self, source: str, rows: pl.DataFrame | list[dict[str, Any]], service: str) -> pl.DataFrame:
+        """Take rows of a source as they happen, and answer each with the features of a service as of its own time.
+
+        All rows are durable, and in the online features, when this returns. Rows may come again: then they are answered.
+
+        Args:
+            source: The source.
+            rows: A frame, or a list of dictionaries.
+            service: The feature service; its keys are columns of the source.
+
+        Returns:
+            The feature columns, one row per row.
+
+        Raises:
+            InvalidData: A row fails a check; none was taken.
+            NotReady: A view was not materialized yet. The rows are durable, and answered when they come again.
+            Unavailable: The online store is away; likewise.
+        """
+        defined, asked = self.definitions.get("source", source), self.definitions.get("feature_service", service)
+        fresh, typed = self.data.admit(defined, rows)
+        if source in self._behind:
+            self.catch_up()
+        try:
+            return self.features.respond(asked, defined, fresh, typed)
+        except Unavailable:
+            self._behind.add(source)
+            raise
 
     def _arrived(self, source: Source, rows: pl.DataFrame) -> None:
         if source.name in self._behind:

@@ -85,6 +85,21 @@ def test_frames_travel_as_arrow(server: tuple[Platform, str], library: str) -> N
         assert_frame_equal(client.features("service", given), expected)
 
 
+def test_rows_are_taken_and_answered(server: tuple[Platform, str]) -> None:
+    rows = [{"flight_id": "new", "carrier": "LX", "landed_at": LANDED[0], "delay": 20.0},
+            {"flight_id": "later", "carrier": "LX", "landed_at": LANDED[1], "delay": 20.0}]  # fmt: skip
+
+    async def main() -> pl.DataFrame:
+        async with AsyncClient(server[1]) as client:
+            return await client.respond("landings", pl.DataFrame(rows), "service")
+
+    with Client(server[1]) as client:
+        assert client.respond("landings", rows[:1], "service") == [{NAME: 0}]
+    assert asyncio.run(main())[NAME].to_list() == [0, 1]
+    with Client(server[1]) as client, pytest.raises(NotFound, match="landings"):
+        client.respond("landing", rows, "service")
+
+
 @pytest.mark.parametrize(
     ("service", "rows", "at", "kind"),
     [

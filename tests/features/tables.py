@@ -41,6 +41,9 @@ class Tables:
     def scan(self, source: Source, *, version: int | None = None) -> pl.LazyFrame:
         return self.versions[source.name][-1 if version is None else version].lazy()
 
+    def columns(self, source: Source) -> pl.Schema | None:
+        return None if source.name not in self.versions else self.scan(source).collect_schema()
+
     def version(self, source: Source) -> int | None:
         found = self.versions.get(source.name)
         return None if found is None else len(found) - 1
@@ -51,4 +54,4 @@ class Tables:
 
     @property
     def reader(self) -> SourceReader:
-        return SourceReader(scan=self.scan, version=self.version, watermark=self.watermark)
+        return SourceReader(scan=self.scan, columns=self.columns, version=self.version, watermark=self.watermark)

@@ -170,8 +170,8 @@ class RowsOperation(Operation):
 
 
 @dataclass
-class QueryOperation(RowsOperation):
-    """Describes rows that come with a moment and are answered by `write_rows`."""
+class AnsweredOperation(RowsOperation):
+    """Describes rows that are answered by `write_rows`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -180,6 +180,11 @@ class QueryOperation(RowsOperation):
             **(self.responses or {}),
             "200": OpenAPIResponse("One row for each row, in order.", content=content),
         }
+
+
+@dataclass
+class QueryOperation(AnsweredOperation):
+    """Describes rows that come with a moment."""
 
     def more(self) -> dict[str, Schema]:
         return {"at": Schema(description="As of when: ISO text, or microseconds.")}

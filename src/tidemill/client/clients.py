@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, overload
 
-from tidemill.client.exchange import Asked, Moment, Rows, ask_features, read_rows
+from tidemill.client.exchange import Asked, Moment, Rows, ask_answers, ask_features, read_rows
 from tidemill.core.errors import DeadlineExceeded, MissingExtra, Unavailable
 from tidemill.core.settings import UpSettings
 
@@ -74,7 +74,36 @@ class AsyncClient:
             Unavailable: The server cannot be reached.
             DeadlineExceeded: It did not answer in time.
         """
-        asked = ask_features(service, rows, at)
+        return await self._answer(ask_features(service, rows, at))
+
+    @overload
+    async def respond(self, source: str, rows: Rows, service: str) -> list[dict[str, Any]]: ...
+    @overload
+    async def respond(self, source: str, rows: Any, service: str) -> pl.DataFrame: ...
+    async def respond(self, source: str, rows: Any, service: str) -> Any:
+        """Give rows that just happened to a source, and be answered with features of each, as of its own time.
+
+        The rows are durable then. When no answer came, send them again: they are taken once, and answered.
+
+        Args:
+            source: The source.
+            rows: A list of dicts, or a frame of Polars, pandas or pyarrow.
+            service: The feature service; its keys are columns of the source.
+
+        Returns:
+            A list of dicts for a list of dicts, in the order of the rows. For a frame a Polars frame.
+
+        Raises:
+            NotFound: There is no such source or service, or a key is missing.
+            InvalidData: A row fails a check; none was taken.
+            NotReady: The features were not materialized yet.
+            Overloaded: Too many rows wait to be moved into the table.
+            Unavailable: The server cannot be reached.
+            DeadlineExceeded: It did not answer in time.
+        """
+        return await self._answer(ask_answers(source, rows, service))
+
+    async def _answer(self, asked: Asked) -> Any:
         with _told(self._url):
             answer = await self._http.post(asked.path, **_sent(asked))
         return read_rows(asked.kind, answer.status_code, answer.content)
@@ -119,7 +148,17 @@ class Client:
     def features(self, service: str, rows: Any, *, at: Moment | None = None) -> pl.DataFrame: ...
     def features(self, service: str, rows: Any, *, at: Moment | None = None) -> Any:
         """The features of each row; see `AsyncClient.features`."""
-        asked = ask_features(service, rows, at)
+        return self._answer(ask_features(service, rows, at))
+
+    @overload
+    def respond(self, source: str, rows: Rows, service: str) -> list[dict[str, Any]]: ...
+    @overload
+    def respond(self, source: str, rows: Any, service: str) -> pl.DataFrame: ...
+    def respond(self, source: str, rows: Any, service: str) -> Any:
+        """Give rows to a source, and be answered with features of each; see `AsyncClient.respond`."""
+        return self._answer(ask_answers(source, rows, service))
+
+    def _answer(self, asked: Asked) -> Any:
         with _told(self._url):
             answer = self._http.post(asked.path, **_sent(asked))
         return read_rows(asked.kind, answer.status_code, answer.content)

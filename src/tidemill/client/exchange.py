@@ -58,6 +58,16 @@ def ask_features(service: str, rows: Any, at: Moment | None) -> Asked:
     return Asked(f"{PREFIX}/features/{quote(service, safe='')}", query, body, kind)
 
 
+def ask_answers(source: str, rows: Any, service: str) -> Asked:
+    """The request to take rows of a source, and to answer them with the features of a service.
+
+    Raises:
+        InvalidArgument: The rows are neither mappings nor a frame.
+    """
+    kind, body = _packed(rows)
+    return Asked(f"{PREFIX}/sources/{quote(source, safe='')}/answers/{quote(service, safe='')}", {}, body, kind)
+
+
 def _packed(rows: Any) -> tuple[str, bytes]:
     if hasattr(rows, "__arrow_c_stream__"):
         return ARROW, _arrow(rows)

@@ -43,6 +43,8 @@ class Intake:
     """Rows for the quarantine."""
     counts: dict[str, int]
     """Rejected rows by rule; one with several reasons counts for each."""
+    typed: pl.DataFrame
+    """All rows in the types of the table, with `event_ts` and `created_ts`."""
     duplicates: int = 0
     """Rows that were left out because they are there already, with the same values."""
 
@@ -117,7 +119,7 @@ def divide(
     ])  # fmt: skip
     counts = verdict.counts | ({ids.REPEATED: int(refused_ids.sum())} if refused_ids.any() else {})
     rejected = refused.with_columns(arrived_at=pl.lit(now, pl.Int64).cast(INSTANT), arrival=pl.lit(arrival, pl.String))
-    return Intake(passed.filter(~repeated), rejected, counts, 0 if same is None else int(same.sum()))
+    return Intake(passed.filter(~repeated), rejected, counts, prepared.rows, 0 if same is None else int(same.sum()))
 
 
 def _cleaned(source: Source, frame: pl.DataFrame) -> pl.DataFrame:

@@ -97,14 +97,28 @@ class PushedRows:
         intake, table = self._divided(source, frame, again=again)
         if strict:
             intake.refuse_rejected(source.name)
-        accepted, first_seq = self._numbered(source, intake)
-        if accepted.height or intake.rejected.height:
-            self._add(source, Parcel(accepted, intake.rejected), table)
+        accepted, first_seq = self._kept(source, intake, table)
         done = Push(
             rows=accepted.height, quarantined=intake.rejected.height, reasons=intake.counts, first_seq=first_seq,
             duplicates=intake.duplicates,
         )  # fmt: skip
         return accepted, done
+
+    def admit(self, source: Source, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Make rows durable, all or none of them.
+
+        Returns:
+            Those that were not there yet, system columns included, and all in the types of the table with their times.
+        """
+        intake, table = self._divided(source, frame, again=True)
+        intake.refuse_rejected(source.name)
+        return self._kept(source, intake, table)[0], intake.typed
+
+    def _kept(self, source: Source, intake: Intake, table: pl.Schema | None) -> tuple[pl.DataFrame, int]:
+        accepted, first_seq = self._numbered(source, intake)
+        if accepted.height or intake.rejected.height:
+            self._add(source, Parcel(accepted, intake.rejected), table)
+        return accepted, first_seq
 
     def take(self, source: Source, events: Sequence[Event], feed: Feed) -> tuple[list[pl.DataFrame], Taken]:
         """Make events durable with their positions, each once; returns the rows accepted and what became of all.

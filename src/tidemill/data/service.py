@@ -213,6 +213,25 @@ class Data:
                 listener(source, accepted)
         return result
 
+    def admit(self, source: Source, rows: Any) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Take in rows that are answered, all or none of them; they may come again. They are durable when this returns.
+
+        Args:
+            source: The source.
+            rows: A frame, or a list of dictionaries. Columns left out are null.
+
+        Returns:
+            The rows that were not there yet, system columns included (listeners are not called), and all of them, in the
+            types of the table and with `event_ts` and `created_ts`.
+
+        Raises:
+            InvalidData: The rows cannot be read, or one of them fails.
+            AlreadyExists: The name is that of another project's source in the same home.
+        """
+        frame = pushed_frame(rows)
+        with self._writing(source):
+            return self._pushed.admit(source, frame)
+
     def take(self, source: Source, events: Sequence[Event], feed: Feed) -> tuple[list[pl.DataFrame], Taken]:
         """Take in events of a broker. When this returns they are durable, and so are the positions they were read at.
 
@@ -281,6 +300,10 @@ class Data:
             raise NotFound(f"source {name!r} has no rows yet", hint=f"Run `tidemill ingest {name}`, or push rows")
         rows = self.tables.scan(table_of(name), version=version)
         return rows if columns is None else _select(rows, columns)
+
+    def table_columns(self, source: Source | str) -> pl.Schema | None:
+        """The columns of a source's table as it is, pushed rows that wait left aside; None before its first rows."""
+        return schema_of(self.tables, _name(source))
 
     def table_version(self, source: Source | str) -> int | None:
         """The newest version of a source's table, pushed rows included; None when there are no rows."""

@@ -135,10 +135,11 @@ class Catalog:
     def resolve(self, service: FeatureService) -> Resolved | None:
         """A service, resolved for the rows of its likeliest spine; None when there is none yet."""
         sources = {source.name: source for source in [*(use.view.source for use in service.uses), *self._candidates()]}
-        known = {name: self.schema(one) if self.has_rows(one) else None for name, one in sources.items()}
-        # Tracing what transforms do takes milliseconds, and gives the same until a table has other columns.
+        known = {name: self._reader.columns(one) for name, one in sources.items()}
+        # Tracing what transforms do takes milliseconds, and gives the same until a table has other columns. Moving pushed rows
+        # into tables takes longer still.
         kept = self._resolved.get(service)
-        if kept is None or kept[0] != known:
+        if kept is None or kept[0] != known or kept[1] is None:
             kept = self._resolved[service] = known, self._resolve(service)
         return kept[1]
 

@@ -148,6 +148,31 @@ class Features:
         """Let the online store know of rows that just arrived, system columns included; returns how many were new to it."""
         return self._online.apply_rows(self._served(), source, frame)
 
+    def respond(
+        self, service: FeatureService | str, source: Source, fresh: pl.DataFrame, rows: pl.DataFrame
+    ) -> pl.DataFrame:
+        """Let the online store know of rows that just arrived, and answer with the features of each as of its own time.
+
+        Args:
+            service: The service, or its name; its keys, and what its on-demand features read, are columns of the source.
+            source: The rows' source.
+            fresh: Those of the rows that were not there before, system columns included.
+            rows: All rows, with `event_ts`.
+
+        Returns:
+            The feature columns, one row per row.
+
+        Raises:
+            NotReady: A view was not materialized yet.
+            NotFound: A key, or a column an on-demand feature reads, is missing.
+        """
+        asked = self._service(service)
+        if fresh.height == rows.height == 1 and not asked.on_demand:
+            found = self._online.respond(asked, source, fresh.row(0, named=True), views=self._served())
+            return pl.DataFrame([found], schema=self._resolved(asked).plan.features)
+        self.apply_rows(source, fresh)
+        return self._online.lookup(asked, rows, rows["event_ts"])
+
     def served_over(self, source: Source) -> list[FeatureView]:
         """The views over a source that services use."""
         return [view for view in self._served() if view.source.name == source.name]

@@ -45,16 +45,19 @@ class Scan(Protocol):
 
 @dataclass(frozen=True)
 class SourceReader:
-    """Access to the tables of sources; `tidemill.data.service.Data` has all three.
+    """Access to the tables of sources; `tidemill.data.service.Data` has all of it.
 
     Args:
         scan: The rows of a version; None means the newest.
+        columns: The columns of the table as it is, without waiting for pushed rows to be moved into it; None before its
+            first rows.
         version: The newest version; None before anything was ingested.
         watermark: The latest event time, microseconds; None before anything was ingested.
         unique_ids: Whether no id comes twice in a source's rows.
     """
 
     scan: Scan
+    columns: Callable[[Source], pl.Schema | None]
     version: Callable[[Source], int | None]
     watermark: Callable[[Source], int | None]
     unique_ids: bool = False

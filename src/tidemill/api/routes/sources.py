@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from litestar import Request, get, post
+import polars as pl
+from litestar import Request, Response, get, post
 from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from tidemill.api.bodies import RowsOperation, read_rows
+from tidemill.api.bodies import AnsweredOperation, RowsOperation, read_rows, write_rows
 from tidemill.api.paging import DEFAULT_LIMIT, Limit, Offset, Page, find_page
 from tidemill.core.errors import Overloaded, unknown
 from tidemill.core.records.data import Arrival
@@ -63,6 +64,32 @@ async def push(request: Request[Any, Any, Any], platform: NamedDependency[Platfo
 
 
 def _push(platform: Platform, name: str, kind: str, body: bytes) -> Push:
+    return platform.push(name, _admitted(platform, name, kind, body), again=True)
+
+
+@post(
+    "/sources/{name:str}/answers/{service:str}", status_code=200, summary="Push rows, and be answered with features",
+    operation_class=AnsweredOperation,
+)  # fmt: skip
+async def respond(
+    request: Request[Any, Any, Any], platform: NamedDependency[Platform], name: FromPath[str], service: FromPath[str]
+) -> Response[Any]:
+    """The features of each row as of its own time, in the order of the rows, which are durable when this answers.
+
+    Rows come and go as for `POST /features/{service}`. All of them are taken, or none: 400 when one fails a check. A request
+    that was not answered may be sent again, and is answered then. 429 as for pushed rows.
+    """
+    kind, body = request.headers.get("content-type", ""), await request.body()
+    return write_rows(request, await sync_to_thread(_respond, platform, name, service, kind, body))
+
+
+def _respond(platform: Platform, name: str, service: str, kind: str, body: bytes) -> pl.DataFrame:
+    platform.definitions.get("feature_service", service)
+    return platform.respond(name, _admitted(platform, name, kind, body), service)
+
+
+def _admitted(platform: Platform, name: str, kind: str, body: bytes) -> pl.DataFrame | list[dict[str, Any]]:
+    """The rows of a body, if there is room for them."""
     platform.definitions.get("source", name)
     rows = read_rows(kind, body)
     waiting, most = platform.data.waiting(name), platform.settings.up.backlog
@@ -71,7 +98,7 @@ def _push(platform: Platform, name: str, kind: str, body: bytes) -> Push:
             f"{waiting} pushes of source {name!r} wait to be moved into its table",
             expected=f"fewer than {most}", hint="Send the same rows again later, more of them in one request",
         )  # fmt: skip
-    return platform.push(name, rows, again=True)
+    return rows
 
 
-HANDLERS: list[Any] = [sources, source, arrivals, push]
+HANDLERS: list[Any] = [sources, source, arrivals, push, respond]
