@@ -25,6 +25,7 @@ from tidemill.features.feed import (
     Shape,
     current_generation,
     dump_columns,
+    load_columns,
     merged_ranges,
     put_pointer,
     read_pointer,
@@ -190,15 +191,18 @@ class Online:
         exchange = self._exchanges.get(key)
         found = None if exchange is None else exchange(row)
         if found is None:
-            frame = self._frame(source, row)
+            takers = list(dict.fromkeys([*views, *(use.view for use in service.uses)]))
+            frame = self._frame([view for view in takers if view.source.name == source.name], row)
             at = int(moments(frame, "event_ts")[0])
-            self.apply_rows(list(dict.fromkeys([*views, *(use.view for use in service.uses)])), source, frame)
+            self.apply_rows(takers, source, frame)
             found = self.vector(service, row, at)
             self._exchanges[key] = self._exchange(service, source, views, names, types)
         return found
 
-    def _frame(self, source: Source, row: Mapping[str, Any]) -> pl.DataFrame:
-        schema = self._read(source).collect_schema()
+    def _frame(self, views: Sequence[FeatureView], row: Mapping[str, Any]) -> pl.DataFrame:
+        """The row in the types that the table had when a view was brought up to it."""
+        pointers = (self._known.pointer(view) for view in views)
+        schema = next((load_columns(pointer.columns) for pointer in pointers if pointer is not None), pl.Schema())
         return pl.DataFrame([dict(row)], schema_overrides={name: schema[name] for name in row if name in schema})
 
     def _exchange(
