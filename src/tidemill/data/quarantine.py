@@ -22,6 +22,8 @@ def quarantine_rows(raw: pl.DataFrame, reason: pl.Series | str, id_columns: Sequ
         reason: Why, per row or of all.
         id_columns: The columns of their id; several are joined by `/`.
     """
+    if raw.is_empty():  # most pushes of a single row have none, and take no longer than a few of these steps
+        return pl.DataFrame(schema={name: SCHEMA[name] for name in ("reason", "id", "row")})
     texts = raw.with_columns(
         pl.col(pl.Binary).bin.encode("base64"), pl.col(pl.Duration, pl.Time, pl.Decimal).cast(pl.String)
     )

@@ -53,6 +53,8 @@ def _from_datetime(column: pl.Series, dtype: pl.Datetime) -> pl.Series:
 
 
 def _from_text(column: pl.Series) -> pl.Series:
+    if column.is_empty():  # asked for its type only
+        return pl.Series(column.name, [], INSTANT)
     # Not by strptime: with one pattern for texts of several shapes it would read a part of them only.
     parts = column.str.extract_groups(_ISO).struct.unnest()
     local = (
