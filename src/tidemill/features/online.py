@@ -15,7 +15,7 @@ from tidemill.core.scope import Scope
 from tidemill.core.specs.features import FeatureService, FeatureView
 from tidemill.core.specs.sources import Source
 from tidemill.core.times import Duration, parse_duration
-from tidemill.features.compiled import PREDICTION_TIME, ServiceReader, Stored, answerable
+from tidemill.features.compiled import PREDICTION_TIME, ServiceReader, Stored
 from tidemill.features.feed import (
     ROWS_AT_ONCE,
     Feed,
@@ -32,6 +32,7 @@ from tidemill.features.feed import (
     unseen,
 )
 from tidemill.features.kernel.timeline import Ints
+from tidemill.features.plan import SchemaOf
 from tidemill.features.rows import ViewRows
 from tidemill.features.spine import moments
 from tidemill.stores.online.protocol import OnlineReader, OnlineStore
@@ -283,7 +284,7 @@ class Online:
     def vector(
         self, service: FeatureService, keys: Mapping[str, Any], at: int | None = None, *, known_at: bool = False
     ) -> dict[str, Any]:
-        """The features of one entity, by full name. On-demand features are there when all they read is given.
+        """The features of one entity, by full name. On-demand features are there when all they read of the request is given.
 
         Args:
             service: The service.
@@ -298,7 +299,7 @@ class Online:
             found = None if compiled is None else compiled.vector(reader, keys, t, known_at)
             while found is None:
                 schema = pl.DataFrame([dict(keys)]).schema
-                compiled = self._vectors[key] = self._compiled(answerable(service, schema), schema, reader)
+                compiled = self._vectors[key] = self._compiled(service, schema, reader, partial=True)
                 found = compiled.vector(reader, keys, t, known_at)
             return found
 
@@ -336,7 +337,9 @@ class Online:
             self._shapes[key] = Shape.of(view, load_columns(columns), unique_ids=self._unique_ids)
         return self._shapes[key]
 
-    def _compiled(self, service: FeatureService, schema: pl.Schema, reader: OnlineReader) -> ServiceReader:
+    def _compiled(
+        self, service: FeatureService, schema: pl.Schema, reader: OnlineReader, *, partial: bool = False
+    ) -> ServiceReader:
         views: dict[FeatureView, Stored] = {}
         for use in service.uses:
             names = self._named(use.view)
@@ -345,7 +348,8 @@ class Online:
             if pointer is not None:
                 self._remember(use.view, pointer)
                 views[use.view] = Stored(names, self._shape(use.view, pointer.columns), generation)
-        return ServiceReader(service, views, lambda source: self._read(source).collect_schema(), schema)
+        schema_of: SchemaOf = lambda source: self._read(source).collect_schema()  # noqa: E731
+        return ServiceReader(service, views, schema_of, schema, partial=partial)
 
 
 def _reach(view: FeatureView) -> int | None:
