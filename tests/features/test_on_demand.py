@@ -246,3 +246,57 @@ def test_a_view_that_is_not_there_yet_is_said_to_be(bench: Bench) -> None:
     bench.online.remove([spending])
     with pytest.raises(NotReady, match="spending"):
         bench.online.vector(service, {"who": "ann", "friend": "bob"}, HOUR)
+
+
+# -- before they are applied ---------------------------------------------------------------------------------------------
+
+
+def making(expression: pl.Expr) -> Any:
+    def made(rows: Any) -> Any:
+        return rows.select(made=expression)
+
+    return made
+
+
+def validate(*parts: Any, asks: Source | None = None, rows: pl.DataFrame | None = None) -> None:
+    tables = Tables()
+    tables.add(orders, some_orders().drop("event_ts", "created_ts", "ingest_seq"))
+    asks = asks or Source("asks", time="t", id="ask")
+    if rows is not None:
+        tables.add(asks, rows)
+    definitions = {("source", "asks"): asks, ("feature_service", "s"): FeatureService(parts, name="s")}
+    Catalog(Definitions(definitions), tables.reader).validate()
+
+
+ASKS = asked()[0].with_row_index("ask")
+GOOD = {
+    "stored": pl.col("last_order__amount").fill_null(0) + pl.col("price"),
+    "lists": pl.col("spending__cities").list.len(),
+    "raises": pl.col("last_order__city").str.to_integer(strict=True),  # what a trial cannot tell, it lets pass
+}
+MIXING = {
+    "mean": pl.col("last_order__amount").fill_null(pl.col("last_order__amount").mean()),
+    "max": pl.col("price") / pl.col("spending__amount_sum_3h").max(),
+    "shift": pl.col("last_order__city").shift(1),
+    "request": pl.col("price") - pl.col("price").mean(),
+    "over": pl.col("last_order__amount").sum().over("last_order__city"),
+    "unseen": pl.col("gift_last_order__amount").fill_null(strategy="forward"),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_transform_of_single_rows_is_applied(name: str) -> None:
+    made = on_demand(making(GOOD[name]))
+    parts = [made, last_order, spending]
+    validate(*parts, rows=ASKS)
+    validate(*parts, rows=ASKS[:1])
+    declared = Source("asks", time="t", id="ask", types={"who": "string", "price": "float64", "ask": "int64"})
+    validate(*parts, asks=declared)
+    validate(*parts, asks=declared, rows=ASKS.clear())
+
+
+@pytest.mark.parametrize("name", MIXING)
+def test_a_transform_that_mixes_rows_is_refused(name: str) -> None:
+    parts = [on_demand(making(MIXING[name])), last_order, spending, last_order.on(who="friend").prefix("gift_")]
+    with pytest.raises(InvalidArgument, match=r"on-demand transform 'made' gives other values when it sees rows alone"):
+        validate(*parts, rows=ASKS)
