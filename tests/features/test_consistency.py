@@ -18,7 +18,7 @@ from tidemill.core.records.verifications import Difference, FeatureCheck
 from tidemill.core.schema import Column
 from tidemill.core.specs import aggregates as agg
 from tidemill.core.specs.changes import Changes
-from tidemill.core.specs.features import FeatureService, FeatureView
+from tidemill.core.specs.features import FeatureService, FeatureView, on_demand
 from tidemill.core.specs.sources import Source
 from tidemill.features.consistency import Consistency, agree, merged, sampled
 
@@ -37,7 +37,15 @@ VIEWS = [
     FeatureView(None, source=delayed, keys="k", aggregates=windows, known_at=True, name="delayed"),
     FeatureView(None, source=log, keys="k", aggregates=windows, name="changing"),
 ]
-SERVICE = FeatureService(VIEWS, name="service")
+
+
+@on_demand
+def derived(rows: Any) -> Any:
+    spread = pl.col("once__x_sum_6us") - pl.col("plain__x_sum_6us")
+    return rows.select(spread=spread, filled=pl.col("state__x").fill_null(pl.col("delayed_state__x")))
+
+
+SERVICE = FeatureService([derived, *VIEWS], name="service")
 REQUEST = [Column(name="k", type="string")]
 
 _row = st.tuples(
@@ -114,6 +122,19 @@ def test_a_difference_is_shown_with_what_it_should_have_been() -> None:
         Difference(kind="late data", endpoint="e", keys={"k": "b"}, time=102, received_at=102, online=1, converged=2,
                    known_at=1),
     )  # fmt: skip
+
+
+def test_what_follows_from_sums_of_floats_is_right_where_they_are() -> None:
+    bench, served = lived([([("a", 1, 3.0, "p", 1, "+")], [("a", 0), ("b", 0)])])
+    assert served["spread"].to_list()[0] == 0.0
+    last_place = served["once__x_sum_6us"] * (1 + 1e-12)
+    off = served.with_columns(last_place, spread=last_place - served["plain__x_sum_6us"])
+    assert off["spread"][0] != 0.0
+    assert all(one.equal == 2 for one in checks(bench, off).values())
+    alone = off.with_columns(served["once__x_sum_6us"])  # follows from nothing that was served
+    far = served.with_columns(once__x_sum_6us=served["once__x_sum_6us"] + 1, spread=served["spread"] + 1)
+    assert {name for name, one in checks(bench, alone).items() if one.defects} == {"spread"}
+    assert {name for name, one in checks(bench, far).items() if one.defects} == {"once__x_sum_6us", "spread"}
 
 
 def test_agreement_is_exact_but_for_sums_of_floats() -> None:

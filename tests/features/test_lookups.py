@@ -29,7 +29,7 @@ airports = tm.Source("airports", id="faa")
 
 @tm.on_demand
 def trip(rows: Any) -> Any:
-    return rows.select("distance")
+    return rows.select("distance", per_seat=pl.col("distance") / pl.col("planes__seats"))
 
 
 service = tm.FeatureService(
@@ -55,6 +55,7 @@ NAMES = [
     "dest_airports__altitude",
     "dest_airports__zone",
     "distance",
+    "per_seat",
 ]
 
 
@@ -80,10 +81,10 @@ def features(tables: Tables, tmp_path: Path) -> Iterator[Features]:
 def test_the_newest_row_of_a_key_holds_at_all_times(features: Features) -> None:
     found = features.offline(service, SPINE, "at").select(NAMES)
     assert found.rows() == [
-        ("fan", 30, 18.0, 13.0, "east", 1),
-        (None, 20, 13.0, None, None, 2),
-        (None, None, 18.0, 18.0, "east", 3),
-        (None, None, None, 13.0, "east", 4),
+        ("fan", 30, 18.0, 13.0, "east", 1, 1 / 30),
+        (None, 20, 13.0, None, None, 2, 0.1),
+        (None, None, 18.0, 18.0, "east", 3, None),
+        (None, None, None, 13.0, "east", 4, None),
     ]
 
 
@@ -100,7 +101,8 @@ def test_online_is_offline(features: Features, tables: Tables) -> None:
         event_ts=pl.lit(None, UTC), created_ts=pl.lit(HOUR).cast(UTC), ingest_seq=pl.lit(9, pl.Int64)
     )
     assert features.apply_rows(planes, arrived) == 1
-    assert features.vector(service, {**SPINE.row(3, named=True), "at": to_datetime(HOUR)})["planes__seats"] == 90
+    vector = features.vector(service, {**SPINE.row(3, named=True), "at": to_datetime(HOUR)})
+    assert (vector["planes__seats"], vector["per_seat"]) == (90, 4 / 90)
     fresh = {one.view: (one.rows, one.newest, one.lag, one.stale) for one in features.freshness()}
     assert fresh == {"planes": (4, None, None, False), "airports": (2, None, None, False)}
 
@@ -111,6 +113,7 @@ def test_a_training_set_reads_the_version_it_pins(features: Features, tables: Ta
     assert facts["tables"] == {"sources/airports": 0, "sources/flights": 0, "sources/planes": 0}
     assert [column.name for column in facts["features"]] == NAMES
     assert facts["keys"] == ("tailnum", "origin", "dest")
+    assert [column.name for column in facts["request"]] == ["tailnum", "origin", "dest", "at", "distance"]
     tables.add(planes, pl.DataFrame({"tailnum": ["N1"], "seats": [99], "engine": ["jet"]}))
     again = features.training_set(service=service, spine=flights, label=None, until="1970-01-01T04:00:00Z")
     assert kept.frame["planes__seats"].to_list() == [30, 20, None, None]

@@ -19,6 +19,7 @@ from tidemill.data.times import INSTANT
 from tidemill.features.plan import ServicePlan, as_use, describe_column, plan_service, plan_use
 from tidemill.features.rows import SAMPLE_ROWS, check_row_wise, view_rows
 from tidemill.features.training import SourceReader
+from tidemill.features.trial import check_on_demand
 
 
 class ViewInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +63,8 @@ class Resolved(NamedTuple):
     """What a caller sends."""
     time: str
     """The column among these that holds the prediction time."""
+    spine: Source
+    """The source whose rows it is resolved for."""
 
 
 Known = dict[str, pl.Schema | None]
@@ -148,7 +151,7 @@ class Catalog:
         if spine is None:
             return None
         plan, time = self.plan(service, spine), str(spine.time)
-        return Resolved(plan, plan.request(self._columns(spine) or pl.Schema(), time), time)
+        return Resolved(plan, plan.request(self._columns(spine) or pl.Schema(), time), time, spine)
 
     def has_rows(self, source: Source) -> bool:
         """Whether anything of a source was ingested."""
@@ -213,7 +216,7 @@ class Catalog:
         """Check everything that can be checked before definitions are applied; what has no rows yet is checked by form only.
 
         Raises:
-            TidemillError: A definition is wrong; see `plan_service` and `check_row_wise`.
+            TidemillError: A definition is wrong; see `plan_service`, `check_row_wise` and `check_on_demand`.
         """
         for view in self._definitions.of_kind("feature_view").values():
             if self.has_rows(view.source):
@@ -221,7 +224,16 @@ class Catalog:
                 plan_use(as_use(view), rows)
                 check_row_wise(rows, self._reader.newest(view.source).head(SAMPLE_ROWS).collect())
         for service in self._services().values():
-            self._checked(service)
+            found = self._checked(service)
+            if found is not None and service.on_demand:
+                check_on_demand(found.plan, self._sample(found.spine), self._reader.newest)
+
+    def _sample(self, spine: Source) -> pl.DataFrame:
+        """Some rows of a source, with the columns it is resolved for."""
+        columns = self._columns(spine) or pl.Schema()
+        if not self.has_rows(spine):
+            return pl.DataFrame(schema=columns)
+        return self._reader.newest(spine).select(columns.names()).head(SAMPLE_ROWS).collect()
 
 
 T = TypeVar("T")

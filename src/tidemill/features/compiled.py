@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from tidemill.core.errors import NotFound, UserCodeError
-from tidemill.core.specs.features import FeatureService, FeatureView, OnDemand
+from tidemill.core.errors import NotFound
+from tidemill.core.specs.features import FeatureService, FeatureView
 from tidemill.features.encoding import encode_key, encode_keys
 from tidemill.features.feed import Names, Shape, current_generation, generation_of
 from tidemill.features.kernel.timeline import Ints
 from tidemill.features.lookup import Asked, Found, StateLookup, WindowLookup, lookup_of
 from tidemill.features.offline import on_demand
-from tidemill.features.plan import OnDemandPlan, SchemaOf, ServicePlan, UsePlan, plan_on_demand, plan_service
+from tidemill.features.plan import OnDemandPlan, SchemaOf, ServicePlan, UsePlan, plan_service
 from tidemill.features.windowed import Column
 from tidemill.stores.online.protocol import OnlineReader, Question
 
@@ -39,22 +39,26 @@ class ServiceReader:
         views: Where its views are.
         schema_of: The columns of a source.
         rows: The columns of the rows.
+        partial: Leave out on-demand features that read more than these and the service's views have.
     """
 
     def __init__(
-        self, service: FeatureService, views: Mapping[FeatureView, Stored], schema_of: SchemaOf, rows: pl.Schema
-    ) -> None:
+        self, service: FeatureService, views: Mapping[FeatureView, Stored], schema_of: SchemaOf, rows: pl.Schema,
+        *, partial: bool = False,
+    ) -> None:  # fmt: skip
         self._generations = [(view, stored.names, stored.generation) for view, stored in views.items()]
         self._positions: list[Question] = [generation_of(names) for _, names, _ in self._generations]
         self._expected = [number for _, _, number in self._generations]
         self._plan: ServicePlan = plan_service(
-            service, schema_of, rows, PREDICTION_TIME, rows_of=lambda view: views[view].shape.rows
+            service, schema_of, rows, PREDICTION_TIME, rows_of=lambda view: views[view].shape.rows, partial=partial
         )
+        self._features = self._plan.features
         self._parts = [
             part if isinstance(part, OnDemandPlan) else StoredUse(part, views[part.use.view])
             for part in self._plan.parts
         ]
         self._uses = [part for part in self._parts if isinstance(part, StoredUse)]
+        self._on_demand = [part for part in self._parts if isinstance(part, OnDemandPlan)]
 
     def is_current(self, reader: OnlineReader) -> bool:
         """Whether the generations it reads are still those that answer.
@@ -67,7 +71,7 @@ class ServiceReader:
     def frame(self, reader: OnlineReader, rows: pl.DataFrame, t: Ints, known: bool) -> pl.DataFrame | None:
         """The features of each row, in one read of the store; None when other generations answer by now."""
         if not rows.height:
-            return pl.DataFrame(schema=self._plan.features)
+            return pl.DataFrame(schema=self._features)
         keys: dict[tuple[str, ...], list[bytes | None]] = {}
         asked = []
         for use in self._uses:
@@ -77,13 +81,15 @@ class ServiceReader:
         found = self._answered(reader, asked)
         if found is None:
             return None
-        columns: list[pl.Series] = []
-        for part in self._parts:
-            if isinstance(part, OnDemandPlan):
-                columns += on_demand(part, rows).get_columns()
-            else:
-                columns += part.series(next(found))
-        return pl.DataFrame(columns)
+        stored = [series for use in self._uses for series in use.series(next(found))]
+        return self._with_on_demand(rows, stored) if self._on_demand else pl.DataFrame(stored)
+
+    def _with_on_demand(self, rows: pl.DataFrame, stored: Iterable[pl.Series]) -> pl.DataFrame:
+        """All features, in the order of the service."""
+        columns = {series.name: series for series in stored}
+        for part in self._on_demand:
+            columns |= on_demand(part, rows, columns).to_dict()
+        return pl.DataFrame([columns[name] for name in self._features])
 
     def vector(self, reader: OnlineReader, row: Mapping[str, Any], t: int, known: bool) -> dict[str, Any] | None:
         """The features of one row, as plain values, in one read of the store; None when other generations answer by now."""
@@ -94,9 +100,12 @@ class ServiceReader:
         values: dict[str, Any] = {}
         for part in self._parts:
             if isinstance(part, OnDemandPlan):
-                values |= on_demand(part, pl.DataFrame([dict(row)])).row(0, named=True)
+                values |= dict.fromkeys(part.types)  # their place among the features; they may read all that is stored
             else:
                 part.add_values(values, next(found))
+        for part in self._on_demand:
+            stored = {name: pl.Series(name, [values[name]], dtype=part.given[name]) for name in part.stored}
+            values |= on_demand(part, pl.DataFrame([dict(row)]), stored).row(0, named=True)
         return values
 
     def _answered(self, reader: OnlineReader, asked: Sequence[Asked]) -> Iterator[Found] | None:
@@ -155,17 +164,3 @@ def _from_physical(dtype: pl.DataType) -> Callable[[Any], Any]:
         return pl.Series([value], dtype=pl.Int64).cast(dtype)[0] if isinstance(value, int) else value
 
     return restore
-
-
-def answerable(service: FeatureService, rows: pl.Schema) -> FeatureService:
-    """The service without those on-demand features that read more than the rows have."""
-    parts = [part for part in service.parts if not isinstance(part, OnDemand) or _has_all(part, rows)]
-    return FeatureService(parts, name=service.name)
-
-
-def _has_all(part: OnDemand, rows: pl.Schema) -> bool:
-    try:
-        plan_on_demand(part, rows, PREDICTION_TIME)
-    except (UserCodeError, NotFound):
-        return False
-    return True

@@ -26,8 +26,8 @@ from tidemill.data.times import INSTANT
 from tidemill.features.compiled import PREDICTION_TIME
 from tidemill.features.encoding import encode_keys
 from tidemill.features.kernel.timeline import Ints
-from tidemill.features.offline import Read, planned_features
-from tidemill.features.plan import SchemaOf, ServicePlan, plan_service
+from tidemill.features.offline import Read, on_demand, planned_features
+from tidemill.features.plan import OnDemandPlan, SchemaOf, ServicePlan, plan_service
 
 Mask = NDArray[np.bool_]
 
@@ -131,13 +131,14 @@ class _Comparison:
         self._received: Ints = rows["received_at"].cast(pl.Int64).to_numpy()
         self._tolerant = tolerant(plan)
         self._online = pl.DataFrame([_logged(rows, name, dtype) for name, dtype in plan.features.items()])
+        self._derived = derived(plan, asked, self._online)
 
     def checks(self) -> Iterator[FeatureCheck]:
         """What became of each feature, in the order of the service."""
         converged = self._computed(self._asked)
         known = self._computed(self._asked, self._received)
-        equal = {name: self._agree(name, self._online, converged) for name in self._online.columns}
-        late = {name: ~equal[name] & self._agree(name, self._online, known) for name in equal}
+        equal = {name: self._agree(name, converged) for name in self._online.columns}
+        late = {name: ~equal[name] & self._agree(name, known) for name in equal}
         self._find_on_the_way(equal, late)
         for name, same in equal.items():
             defects = ~same & ~late[name]
@@ -155,8 +156,16 @@ class _Comparison:
         found = planned_features(self._plan, asked, PREDICTION_TIME, self._read, seen is not None, seen=seen)
         return found.select(list(self._plan.features))
 
-    def _agree(self, name: str, online: pl.DataFrame, computed: pl.DataFrame) -> Mask:
-        return agree(online[name], computed[name], RELATIVE if name in self._tolerant else 0.0)
+    def _agree(self, name: str, computed: pl.DataFrame, which: Ints | None = None) -> Mask:
+        """Where a feature is as computed, for all rows or for some."""
+        online = self._online if which is None else self._online[which]
+        same = agree(online[name], computed[name], RELATIVE if name in self._tolerant else 0.0)
+        if name not in self._derived:
+            return same
+        inputs, follows = self._derived[name]
+        near = [agree(online[one], computed[one], RELATIVE) for one in inputs]
+        same |= np.all(near, axis=0) & (follows if which is None else follows[which])
+        return same
 
     def _find_on_the_way(self, equal: dict[str, Mask], late: dict[str, Mask]) -> None:
         """Differences that are gone when a row may take a moment from being known to being online."""
@@ -166,10 +175,9 @@ class _Comparison:
         for begin in range(0, len(unexplained), _AT_ONCE):
             rows = unexplained[begin : begin + _AT_ONCE]
             which, moments = self._states(rows)
-            online, asked = self._online[which], self._asked[which]
-            computed = self._computed(asked, moments)
+            computed = self._computed(self._asked[which], moments)
             for name in equal:
-                explained = np.unique(which[self._agree(name, online, computed)])
+                explained = np.unique(which[self._agree(name, computed, which)])
                 late[name][explained] |= ~equal[name][explained]
 
     def _states(self, rows: Ints) -> tuple[Ints, Ints]:
@@ -227,6 +235,33 @@ def tolerant(plan: ServicePlan) -> set[str]:
         if aggregate.operation not in EXACT
         for feature, _ in aggregate.features()
     }
+
+
+def derived(
+    plan: ServicePlan, asked: pl.DataFrame, online: pl.DataFrame
+) -> dict[str, tuple[tuple[str, ...], Mask]]:  # fmt: skip
+    """The on-demand features that read results of adding floats: nothing says how far these may be off in turn.
+
+    A difference of two equal means is 0 or the last place of either. Such a feature is right where what it reads is, and it
+    follows from that.
+
+    Args:
+        plan: The service.
+        asked: What the features were asked with.
+        online: The features that were served.
+
+    Returns:
+        Feature -> those results, and where it is what its transform makes of the served ones.
+    """
+    near = tolerant(plan)
+    found: dict[str, tuple[tuple[str, ...], Mask]] = {}
+    for part in plan.parts:
+        inputs = tuple(name for name in part.stored if name in near) if isinstance(part, OnDemandPlan) else ()
+        if isinstance(part, OnDemandPlan) and inputs:
+            stored = {name: online[name].cast(part.given[name], strict=False) for name in part.stored}
+            made = on_demand(part, asked, stored)
+            found |= {name: (inputs, agree(online[name], made[name])) for name in part.types}
+    return found
 
 
 def agree(online: pl.Series, computed: pl.Series, relative: float = 0.0) -> Mask:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import polars as pl
@@ -88,9 +89,10 @@ def planned_features(
         found |= zip(map(id, parts), answers, strict=True)
         if failed is not None and failures:
             failed(rows.view, failures)
+    stored = {column.name: column for answers in found.values() for column in answers.iter_columns()}
     columns: dict[str, pl.Series] = {}
     for part in plan.parts:
-        columns |= (on_demand(part, spine) if isinstance(part, OnDemandPlan) else found[id(part)]).to_dict()
+        columns |= (on_demand(part, spine, stored) if isinstance(part, OnDemandPlan) else found[id(part)]).to_dict()
     return spine.with_columns(columns.values())
 
 
@@ -109,12 +111,15 @@ def answer(
     return Ask.of(part)(history, questions, keys, t, seen)
 
 
-def on_demand(part: OnDemandPlan, rows: pl.DataFrame) -> pl.DataFrame:
+def on_demand(
+    part: OnDemandPlan, rows: pl.DataFrame, stored: Mapping[str, pl.Series] = MappingProxyType({})
+) -> pl.DataFrame:
     """On-demand features of some rows, one row out for each row in.
 
     Args:
         part: The resolved features.
         rows: Rows that hold at least the columns the transform reads.
+        stored: Full name -> values for these rows, of at least the stored features it reads.
 
     Raises:
         NotFound: Such a column is missing.
@@ -124,6 +129,8 @@ def on_demand(part: OnDemandPlan, rows: pl.DataFrame) -> pl.DataFrame:
     for name in part.reads:
         if name not in rows.columns:
             raise unknown(f"column for the {what}", name, rows.columns)
+    if part.stored:
+        rows = rows.with_columns(stored[name] for name in part.stored)
     # A transform may name columns that nothing it returns is made of: a request has no need to hold them.
     absent = [pl.lit(None, dtype).alias(name) for name, dtype in part.given.items() if name not in rows.columns]
     out = call(part.part, rows.lazy().with_columns(absent), what, rows.schema)

@@ -15,7 +15,7 @@ from tidemill.core.scope import Scope
 from tidemill.core.specs.features import FeatureService, FeatureView
 from tidemill.core.specs.sources import Source
 from tidemill.core.times import Duration, parse_duration
-from tidemill.features.compiled import PREDICTION_TIME, ServiceReader, Stored, answerable
+from tidemill.features.compiled import PREDICTION_TIME, ServiceReader, Stored
 from tidemill.features.exchange import Exchange, Taker
 from tidemill.features.feed import (
     ROWS_AT_ONCE,
@@ -215,7 +215,8 @@ class Online:
         takers = [self._taker(view, names, types) for view in (*others, *of_service)]
         found = [taker for taker in takers if taker is not None]
         reader = self._vectors.get((service, names, types))
-        if not of_service or reader is None or len(found) < len(takers):
+        # On-demand features are computed by code of the user, for which nobody should wait who writes to the store.
+        if not of_service or service.on_demand or reader is None or len(found) < len(takers):
             return None
         return Exchange(self._store, found[: len(others)], found[len(others) :], reader)
 
@@ -310,7 +311,7 @@ class Online:
     def vector(
         self, service: FeatureService, keys: Mapping[str, Any], at: int | None = None, *, known_at: bool = False
     ) -> dict[str, Any]:
-        """The features of one entity, by full name. On-demand features are there when all they read is given.
+        """The features of one entity, by full name. On-demand features are there when all they read of the request is given.
 
         Args:
             service: The service.
@@ -325,7 +326,7 @@ class Online:
             found = None if compiled is None else compiled.vector(reader, keys, t, known_at)
             while found is None:
                 schema = pl.DataFrame([dict(keys)]).schema
-                compiled = self._vectors[key] = self._compiled(answerable(service, schema), schema, reader)
+                compiled = self._vectors[key] = self._compiled(service, schema, reader, partial=True)
                 found = compiled.vector(reader, keys, t, known_at)
             return found
 
@@ -351,7 +352,9 @@ class Online:
 
     # -- what is worked out once -------------------------------------------------------------------
 
-    def _compiled(self, service: FeatureService, schema: pl.Schema, reader: OnlineReader) -> ServiceReader:
+    def _compiled(
+        self, service: FeatureService, schema: pl.Schema, reader: OnlineReader, *, partial: bool = False
+    ) -> ServiceReader:
         views: dict[FeatureView, Stored] = {}
         for use in service.uses:
             names = self._known.names(use.view)
@@ -360,7 +363,10 @@ class Online:
             if pointer is not None:
                 self._known.remember(use.view, pointer)
                 views[use.view] = Stored(names, self._known.shape(use.view, pointer.columns), generation)
-        return ServiceReader(service, views, lambda source: self._read(source).collect_schema(), schema)
+        return ServiceReader(service, views, self._columns, schema, partial=partial)
+
+    def _columns(self, source: Source) -> pl.Schema:
+        return self._read(source).collect_schema()
 
 
 def _reach(view: FeatureView) -> int | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import polars as pl
 
-from tidemill.core.errors import InvalidArgument, unknown
+from tidemill.core.errors import InvalidArgument, NotFound, TidemillError, UserCodeError, unknown
 from tidemill.core.schema import Column
 from tidemill.core.specs.features import FeatureService, FeatureView, OnDemand, ViewUse
 from tidemill.core.specs.sources import SYSTEM_COLUMNS, Source
@@ -48,15 +49,17 @@ class OnDemandPlan:
 
     Args:
         part: The definition.
-        given: The columns it was written for.
+        given: The columns it is given: those of the rows, then the stored features it reads.
         types: Feature -> type, in order.
         reads: The columns of the request it reads.
+        stored: The features of the service's views it reads, by full name.
     """
 
     part: OnDemand
     given: pl.Schema
     types: dict[str, pl.DataType]
     reads: tuple[str, ...]
+    stored: tuple[str, ...] = ()
 
     def columns(self) -> Iterator[tuple[str, pl.DataType]]:
         """Names and types, in order."""
@@ -131,23 +134,52 @@ def _features(view: FeatureView, rows: ViewRows) -> Iterator[tuple[str, pl.DataT
         yield from ((feature, dtype) for feature, _ in aggregate.features())
 
 
-def plan_on_demand(part: OnDemand, spine: pl.Schema, time: str) -> OnDemandPlan:
+def plan_on_demand(
+    part: OnDemand, spine: pl.Schema, time: str, stored: Mapping[str, pl.DataType] = MappingProxyType({})
+) -> OnDemandPlan:
     """Name and type on-demand features. A transform that keeps all columns of its input exposes those it adds.
 
+    Args:
+        part: The definition.
+        spine: The columns of the rows.
+        time: Their time column.
+        stored: Full name -> type of the features of the service's views, which it may read as well.
+
     Raises:
-        UserCodeError: It raises, or reads a column the rows lack.
+        UserCodeError: It raises, or reads what is neither a column of the rows nor a stored feature.
         InvalidArgument: It does more than select and with_columns.
     """
     what = f"on-demand transform {part.name!r}"
-    traced = trace(part, spine, what)
+    whole = pl.Schema({**spine, **stored})
+    try:
+        traced = trace(part, whole, what)
+        added = on_demand_features(traced.schema.names(), whole.names(), time)
+        read = reads(part, whole, added, what)
+    except UserCodeError as error:
+        raise UserCodeError(error.found, known=spine.names(), hint=_readable(stored)) from error.__cause__
     if not traced.row_wise:
         raise InvalidArgument(f"{what} does more than select and with_columns", expected="one row out for each row in")
-    added = on_demand_features(traced.schema.names(), spine.names(), time)
     if not added:
         raise InvalidArgument(f"{what} makes no column", expected="columns besides the time and those it is given")
-    return OnDemandPlan(
-        part, spine, {name: traced.schema[name] for name in added}, tuple(reads(part, spine, added, what))
-    )
+    types = {name: traced.schema[name] for name in added}
+    least = pl.Schema({**spine, **{name: stored[name] for name in read if name in stored}})
+    given = least if least == whole or _makes(part, least, types, what) else whole
+    asked = tuple(name for name in given if name in stored)
+    return OnDemandPlan(part, given, types, tuple(name for name in read if name in spine), asked)
+
+
+def _readable(stored: Iterable[str]) -> str | None:
+    names = ", ".join(stored)
+    return f"Of the service's views it may read {names}" if names else None
+
+
+def _makes(part: OnDemand, given: pl.Schema, types: Mapping[str, pl.DataType], what: str) -> bool:
+    """Whether some columns are all a transform needs: those it names without use, as `drop` does, must be there too."""
+    try:
+        found = trace(part, given, what).schema
+    except TidemillError:
+        return False
+    return all(found.get(name) == dtype for name, dtype in types.items())
 
 
 def on_demand_features(out: Sequence[str], given: Sequence[str], time: str) -> list[str]:
@@ -158,7 +190,7 @@ def on_demand_features(out: Sequence[str], given: Sequence[str], time: str) -> l
 
 def plan_service(
     service: FeatureService, schema_of: SchemaOf, spine: pl.Schema, time: str, *,
-    rows_of: Callable[[FeatureView], ViewRows] | None = None, unique_ids: bool = False,
+    rows_of: Callable[[FeatureView], ViewRows] | None = None, unique_ids: bool = False, partial: bool = False,
 ) -> ServicePlan:  # fmt: skip
     """Resolve a service for the rows of a spine.
 
@@ -169,27 +201,54 @@ def plan_service(
         time: Their time column.
         rows_of: View rows resolved before; resolved anew when absent.
         unique_ids: Whether no id comes twice in a source's rows.
+        partial: Leave out on-demand features that read more than the spine has and the views give.
 
     Raises:
         InvalidArgument: Two features share a name, a feature hides a column of the spine, a key has another type, or an
             aggregate does not fit its column.
         NotFound: A key, or a column, is missing.
+        UserCodeError: An on-demand transform raises, or reads what is not there.
     """
     resolve = rows_of or (lambda view: view_rows(view, schema_of(view.source), unique_ids=unique_ids))
-    parts = tuple(
-        plan_on_demand(part, spine, time)
-        if isinstance(part, OnDemand)
-        else plan_use(as_use(part), resolve(as_use(part).view))
-        for part in service.parts
+    used = {
+        place: plan_use(as_use(part), resolve(as_use(part).view))
+        for place, part in enumerate(service.parts)
+        if not isinstance(part, OnDemand)
+    }
+    stored = _stored(service, used.values(), spine)
+    parts: list[UsePlan | OnDemandPlan] = []
+    for place, part in enumerate(service.parts):
+        if not isinstance(part, OnDemand):
+            parts.append(used[place])
+        elif not partial or _is_answerable(part, spine, time, stored):
+            parts.append(plan_on_demand(part, spine, time, stored))
+    made = [name for one in parts if isinstance(one, OnDemandPlan) for name in one.types]
+    _check_names(service, [*stored, *made], "Give what an on-demand transform makes a name of its own: .alias(...)")
+    return ServicePlan(service, tuple(parts))
+
+
+def _stored(service: FeatureService, uses: Iterable[UsePlan], spine: pl.Schema) -> dict[str, pl.DataType]:
+    """Full name -> type of the features of a service's views."""
+    found: list[tuple[str, pl.DataType]] = []
+    for part in uses:
+        check_keys(part.use, part.rows.key_types, spine)
+        found += part.columns()
+    _check_names(
+        service, (full for full, _ in found), 'Use a view twice with a prefix: view.on(origin="dest").prefix("dest_")'
     )
-    for part in parts:
-        if isinstance(part, UsePlan):
-            check_keys(part.use, part.rows.key_types, spine)
-    _check_names(service, (name for part in parts for name, _ in part.columns()))
-    hidden = [full for part in parts if isinstance(part, UsePlan) for full, _ in part.columns() if full in spine]
-    if hidden:
-        raise InvalidArgument(f"feature {hidden[0]!r} is also a column of the rows", hint="Use view.prefix(...)")
-    return ServicePlan(service, parts)
+    for full, _ in found:
+        if full in spine:
+            raise InvalidArgument(f"feature {full!r} is also a column of the rows", hint="Use view.prefix(...)")
+    return dict(found)
+
+
+def _is_answerable(part: OnDemand, spine: pl.Schema, time: str, stored: Mapping[str, pl.DataType]) -> bool:
+    """Whether on-demand features read no more than there is."""
+    try:
+        plan_on_demand(part, spine, time, stored)
+    except (UserCodeError, NotFound):
+        return False
+    return True
 
 
 def as_use(part: FeatureView | ViewUse) -> ViewUse:
@@ -197,14 +256,11 @@ def as_use(part: FeatureView | ViewUse) -> ViewUse:
     return part if isinstance(part, ViewUse) else ViewUse(part, {key: key for key in part.key_columns})
 
 
-def _check_names(service: FeatureService, names: Iterable[str]) -> None:
+def _check_names(service: FeatureService, names: Iterable[str], hint: str) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise InvalidArgument(
-                f"feature service {_name(service)} has two features {name!r}",
-                hint='Use a view twice with a prefix: view.on(origin="dest").prefix("dest_")',
-            )
+            raise InvalidArgument(f"feature service {_name(service)} has two features {name!r}", hint=hint)
         seen.add(name)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
-from polars.testing import assert_frame_equal
 
 from tidemill.core.errors import InvalidArgument, InvalidData, unknown
 from tidemill.core.specs.changes import ADDS, REMOVES, Changes
@@ -17,7 +16,7 @@ from tidemill.core.times import to_micros
 from tidemill.data.quality import failing
 from tidemill.features.inputs import check_inputs, with_inputs
 from tidemill.features.kernel.changes import ADDED
-from tidemill.features.transforms import call, reads, resolved, trace
+from tidemill.features.transforms import call, check_same, reads, resolved, trace
 
 ALWAYS = to_micros("0001-01-01")
 """The event time of reference data, microseconds: before any moment that is asked for, and a time to every store."""
@@ -232,18 +231,8 @@ def check_row_wise(rows: ViewRows, sample: pl.DataFrame) -> None:
     sample = sample.head(SAMPLE_ROWS).with_columns(ingest_seq=pl.int_range(pl.len(), dtype=pl.Int64))
     whole = _sorted(rows, sample)
     alone = [_sorted(rows, sample[place : place + 1]) for place in range(sample.height)]
-    for other, how in (
-        (pl.concat([whole.clear(), *alone]), "alone"),
-        (_sorted(rows, sample.reverse()), "in reverse order"),
-    ):
-        try:
-            assert_frame_equal(whole, other, check_exact=True)
-        except AssertionError as error:
-            raise InvalidArgument(
-                f"{_what(rows.view)} gives other values when it sees rows {how}: {str(error).splitlines()[0]}",
-                expected="a transform that works row by row",
-                hint="Use aggregates=[...] for what combines rows",
-            ) from None
+    others = {"alone": pl.concat([whole.clear(), *alone]), "in reverse order": _sorted(rows, sample.reverse())}
+    check_same(_what(rows.view), whole, others, hint="Use aggregates=[...] for what combines rows")
 
 
 def _sorted(rows: ViewRows, sample: pl.DataFrame) -> pl.DataFrame:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 from polars.io.plugins import register_io_source
+from polars.testing import assert_frame_equal
 
 from tidemill.core.errors import InvalidArgument, TidemillError, UserCodeError
 
@@ -73,6 +74,29 @@ def resolved(work: Callable[[], Any], what: str, schema: pl.Schema) -> Any:
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
         raise UserCodeError(f"{what} raised {type(error).__name__}: {reason}", known=schema.names()) from error
+
+
+def check_same(what: str, whole: pl.DataFrame, others: Mapping[str, pl.DataFrame], *, hint: str) -> None:
+    """Check that a transform made the same of some rows in whatever company they were.
+
+    Args:
+        what: The transform's name in messages.
+        whole: What it made of all rows together.
+        others: How it saw the rows otherwise -> what it made of them then, in the order of `whole`.
+        hint: What to do instead.
+
+    Raises:
+        InvalidArgument: It made something else.
+    """
+    for how, other in others.items():
+        try:
+            assert_frame_equal(whole, other, check_exact=True)
+        except AssertionError as error:
+            raise InvalidArgument(
+                f"{what} gives other values when it sees rows {how}: {str(error).splitlines()[0]}",
+                expected="a transform that works row by row",
+                hint=hint,
+            ) from None
 
 
 def _probe(schema: pl.Schema, asked: list[list[str] | None]) -> pl.LazyFrame:

@@ -19,8 +19,9 @@ from tidemill.features.feast.repository import Repository
 from tidemill.platform import Platform
 
 HERE = Path(__file__).resolve().parent
-PLAIN = {"trip_facts__speed": "speed", "trip_facts__is_long": "is_long"}
-"""Features of the request have no prefix here."""
+PLAIN = {"trip_facts__speed": "speed", "trip_facts__is_long": "is_long", "expectation__expected_trips": "expected_trips",
+         "prospects__prospect": "prospect"}  # fmt: skip
+"""What is computed on demand has no prefix here."""
 
 
 def told(path: Path = HERE / "repository.json") -> Repository:

@@ -9,6 +9,7 @@ import types
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 from tests.features.feast.imported import HERE, told, write_rows
@@ -65,10 +66,25 @@ def test_the_file_is_as_a_formatter_leaves_it(tmp_path):
     assert found.text == (HERE / "features.txt").read_text()
 
 
+def test_long_expressions_are_divided_as_a_formatter_divides_them(tmp_path):
+    long = [f"rows['{'é' if n % 2 else 'long'}_{'name' * 5}_{n}']" for n in range(5)]
+    a, b, c, d, _ = long
+    texts = [" + ".join(long), f"{a} * ({b} - {c}) / 2", f"-({a} - 1) * {b} - ({c} - {d}) * -3",
+             f"({a} > 1) & ({b} < 2) & ({c} == 'a - b')", f"{a} + {b} >= {c} - {d}"]  # fmt: skip
+    request = [Field(name=one[6:-2]) for one in long]
+    views = [on_demand(f"f{n}", text, request=request) for n, text in enumerate(texts)]
+    found, definitions = converted(tmp_path, on_demand=views)
+    assert len(definitions.of_kind("on_demand")) == len(texts)
+    assert "\n        + pl.col(" in found.text
+    (tmp_path / "features.py").write_text(found.text)
+    subprocess.run([sys.executable, "-m", "ruff", "format", "--diff", "--isolated", "--no-cache", "features.py"], cwd=tmp_path,
+                   check=True)  # fmt: skip
+
+
 def test_everything_is_told(tmp_path):
     write_rows(tmp_path / "repository" / "data")
     found = convert(told(), tmp_path / "repository", tmp_path)
-    assert [one.name for one in found.not_converted] == ["expectation"]
+    assert not found.not_converted
     assert {one.name: one.becomes for one in found.converted} == {
         "driver_stats": "tm.Source driver_stats",
         "driver_ratings": "tm.Source driver_ratings",
@@ -77,6 +93,8 @@ def test_everything_is_told(tmp_path):
         "missed_offers": "tm.FeatureView missed_offers",
         "rating_weight": "tm.FeatureView rating_weight",
         "trip_facts": "tm.on_demand trip_facts",
+        "expectation": "tm.on_demand expectation",
+        "prospects": "tm.on_demand prospects",
         "driver_activity": "tm.FeatureService driver_activity",
     }
 
@@ -246,13 +264,83 @@ def test_an_on_demand_view_of_the_request_computes_what_it_did(tmp_path):
     assert "# How fast\n@tm.on_demand" in found.text
 
 
+def on_demand(name: str, expression: str, **more: Any) -> OnDemandView:
+    """A view whose function makes one feature, called like itself."""
+    code = Code(mode="pandas", text=f"def f(rows):\n    return pd.DataFrame({{'{name}': {expression}}})")
+    return OnDemandView(name=name, code=code, features=[Field(name=name)], **more)
+
+
+def test_an_on_demand_view_reads_features_and_the_request(tmp_path):
+    late = on_demand("late", "rows['km'] / rows['Speed__kmh']", uses=[Use(view="Speed")], request=[Field(name="km")])
+    service = Service(name="fast", uses=[Use(view="late")])
+    found, definitions = converted(tmp_path, views=[msgspec.structs.replace(SPEED, name="Speed")], on_demand=[late],
+                                   services=[service])  # fmt: skip
+    rows = definitions.get("on_demand", "late")(pl.DataFrame({"km": [6.0, 1.0], "speed__kmh": [3.0, None]}))
+    assert rows.to_dicts() == [{"late": 2.0}, {"late": None}]
+    (use,) = definitions.get("feature_service", "fast").uses
+    assert (use.view.name, use.only, use.text) == ("speed", None, "")
+    assert "Service fast has speed__kmh as well: its on-demand features read it." in found.notes
+    assert dict(definitions.get("source", "fast_requests").types) == {"driver_id": "int64"}
+
+
+def test_what_is_read_on_demand_is_added_to_a_service_once(tmp_path):
+    both = msgspec.structs.replace(SPEED, features=[Field(name="kmh"), Field(name="mph"), Field(name="knots")])
+    made = [
+        on_demand("a", "rows['kmh'] + rows['mph']", uses=[Use(view="speed")], request=[Field(name="km")]),
+        on_demand("b", "rows['mph'] + rows['km']", uses=[Use(view="speed")], request=[Field(name="km")]),
+    ]
+    uses = [
+        Use(view="a"),
+        Use(view="speed", features=["kmh"]),
+        Use(view="speed", alias="x", features=["knots"]),
+        Use(view="b"),
+    ]
+    found, definitions = converted(tmp_path, views=[both], on_demand=made, services=[Service(name="fast", uses=uses)])
+    parts = definitions.get("feature_service", "fast").uses
+    assert [(use.only, use.text) for use in parts] == [(("kmh", "mph"), ""), (("knots",), "x_")]
+    assert [note for note in found.notes if "as well" in note] == [
+        "Service fast has speed__mph as well: its on-demand features read it."
+    ]
+    whole = Service(name="fast", uses=[Use(view="speed"), Use(view="a")])
+    found, definitions = converted(tmp_path, views=[both], on_demand=made, services=[whole])
+    assert [use.only for use in definitions.get("feature_service", "fast").uses] == [None]
+    assert not [note for note in found.notes if "as well" in note]
+
+
+def test_on_demand_views_of_several_views_and_of_aggregates(tmp_path):
+    far = View(name="far", keys=["driver_id"], source="stats",
+               aggregations=[Aggregation(column="km", function="sum", window=HOUR, name="distance"),
+                             Aggregation(column="km", function="max")])  # fmt: skip
+    made = [
+        on_demand("a", "rows['kmh'] * rows['far__distance']", uses=[Use(view="speed"), Use(view="far")]),
+        on_demand("b", "rows['distance'] / 2", uses=[Use(view="far")]),
+        on_demand("c", "rows['max_km'] / 2", uses=[Use(view="far")]),
+        on_demand("d", "rows['a'] / 2", uses=[Use(view="a")]),
+    ]
+    service = Service(name="fast", uses=[Use(view="a"), Use(view="b")])
+    found, definitions = converted(tmp_path, views=[SPEED, far], on_demand=made, services=[service])
+    assert reasons(found) == {
+        "c": "line 2 of its function reads 'max_km', which is none of its inputs",
+        "d": "it reads a, which is computed on demand as well",
+    }
+    rows = pl.DataFrame({"speed__kmh": [3.0], "far__distance": [4.0]})
+    assert definitions.get("on_demand", "a")(rows).item() == 12.0
+    assert definitions.get("on_demand", "b")(rows).item() == 2.0
+    assert [(use.view.name, use.only) for use in definitions.get("feature_service", "fast").uses] == [
+        ("speed", None), ("far", ("distance",))
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"uses": [Use(view="speed"), Use(view="stop")]}, "it reads several views: speed, stop"),
-        ({"uses": [Use(view="nowhere")]}, "it reads nowhere, whose columns are not those of one source here"),
-        ({"uses": [Use(view="speed")], "request": [Field(name="km")]},
-         "it reads features and the request, and on-demand features read the request only"),
+        ({"uses": [Use(view="nowhere")]}, "it reads nowhere, which could not be converted"),
+        ({"uses": [Use(view="speed", keys={"driver_id": "other"})], "request": [Field(name="km")]},
+         "it reads speed by other keys than those of the view"),
+        ({"uses": [Use(view="bare")], "request": [Field(name="km")]}, "it reads bare, whose columns Feast finds out at apply"),
+        ({"uses": [Use(view="speed"), Use(view="stop")]}, "it reads kmh of several views"),
+        ({"uses": [Use(view="speed")], "request": [Field(name="miles")]},
+         "line 2 of its function reads 'km', which is none of its inputs"),
         ({"request": [Field(name="km")], "code": Code(mode="substrait")}, "it is written for substrait"),
         ({"request": [Field(name="km")], "aggregations": [Aggregation(column="km", function="sum")]},
          "it aggregates instead of going row by row"),
@@ -261,7 +349,12 @@ def test_an_on_demand_view_of_the_request_computes_what_it_did(tmp_path):
 )  # fmt: skip
 def test_an_on_demand_view_that_has_no_counterpart(tmp_path, change, reason):
     code = Code(mode="pandas", text="def f(rows):\n    return pd.DataFrame({'x': rows['km']})")
-    found, _ = converted(tmp_path, views=[SPEED], on_demand=[OnDemandView(**{"name": "made", "code": code, **change})])
+    views = [
+        SPEED,
+        msgspec.structs.replace(SPEED, name="stop"),
+        msgspec.structs.replace(SPEED, name="bare", features=[]),
+    ]
+    found, _ = converted(tmp_path, views=views, on_demand=[OnDemandView(**{"name": "made", "code": code, **change})])
     assert reasons(found) == {"made": reason}
     assert code.mode == "pandas"
     assert "# Not converted: made." in found.text

@@ -57,6 +57,8 @@ PANDAS = [
     "np.exp(rows['a'])",
     "rows['at'].dt.hour + rows['at'].dt.day",
     "rows['a'].fillna(0.5)",
+    "'a' + rows['t'] + ('b' + 'c') == 'axbc'",
+    "abs(-1) * rows['a']",
 ]
 
 
@@ -99,6 +101,7 @@ PYTHON = [
     "float(n) / 4",
     "int(a)",
     "abs(a)",
+    "-1 if not (1 < 2) else -1.5 if a > 0 else abs(-2) * a",
     "1",
 ]
 
@@ -150,6 +153,26 @@ def test_columns_go_by_their_names_here():
         ("x, y = rows['a'], 1\nreturn {'x': x}", "x, y = "),
         ("print(rows)", "print(rows)"),
         ("x = rows['a']", "it returns nothing at its end"),
+        ("return {'x': rows['a'] is None is None}", "rows['a'] is None is None"),
+        ("return {'x': f'{rows[1]}'}", "line 2 of its function, `f'{rows[1]}'`"),
+        ("return {'x': f'{1!r:>{10}}' + rows['t']}", "f'{1!r:>{10}}'"),
+        ("return {f'x': rows['a']}", "f'x'"),
+        ("return {'x': rows[f'a']}", "f'a'"),
+        ("return {'x': rows['a'].astype(f'float64')}", "astype(f'float64')"),
+        # A no-break space: Python 3.11 reads it in these, but has no way to write it.
+        ("return {'x': rows['t'] == f\"{'\xa0'}\"}", "line 2 of its function, `"),
+        ("return {'x': f\"{'\xa0'}\".join(rows['t'])}", "line 2 of its function, `"),
+        ("return {'x': (y := rows['a'])}", "(y := rows['a'])"),
+        ("return {'x': [*rows['a']]}", "[*rows['a']]"),
+        ("return {'x': lambda: rows}", "lambda: rows"),
+        ("return {'x': b'x'}", "b'x'"),
+        ("return {'x': 1j}", "1j"),
+        ("return {'x': ...}", "`...`"),
+        ("return {'x': rows['a':'t']}", "'a':'t'"),
+        ("match rows:\n    case _:\n        return {}", "match rows:"),
+        ("with rows:\n    pass\nreturn {}", "with rows:"),
+        ("x: float\nreturn {'x': rows['a']}", "x: float"),
+        ("return", "`return`"),
     ],
 )
 def test_what_means_something_else_is_refused(body, what):
@@ -166,7 +189,13 @@ def test_lists_are_not_added_up_as_columns(body):
         translated(Code(mode="python", text=function(body)), COLUMNS)
 
 
-@pytest.mark.parametrize("text", ["", "f = lambda rows: rows", "def f(a, b):\n    return {}", "def f(:"])
+NO_FUNCTION = [
+    "", "f = lambda rows: rows", "def f(a, b):\n    return {}", "def f(:", "def f(rows):\n    return '\0'",
+    "def f(rows):\n    return '\ud800'", "async def f(rows):\n    return {}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NO_FUNCTION)
 def test_what_is_no_function_of_one_argument_is_refused(text):
     with pytest.raises(Untranslatable, match="not a function of one argument"):
         translated(Code(mode="pandas", text=text), COLUMNS)

@@ -214,7 +214,10 @@ def feature_view(transform: Transform | None = None, /, **options: Any) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class OnDemand(Definition):
-    """Features computed from the request itself, by the same row transform in batch and online."""
+    """Features computed when they are asked for, by the same row transform in batch and online.
+
+    The transform gets the columns of the request, and by their full names the stored features of the service it is part of.
+    """
 
     kind: ClassVar[str] = "on_demand"
 
@@ -232,7 +235,20 @@ class OnDemand(Definition):
 
 
 def on_demand(function: Transform) -> OnDemand:
-    """Make on-demand features of the decorated transform. Their names carry no prefix."""
+    """Make on-demand features of the decorated transform. Their names carry no prefix.
+
+    Args:
+        function: Gets the rows of a request with the features that the views of the service give for them
+            (`airport_weather__temp`), and returns what it derives, row by row. It reads no other on-demand features.
+
+    Example:
+        >>> import polars as pl
+        >>> @on_demand
+        ... def habit(rows):
+        ...     return rows.select(times_usual=pl.col("amount") / pl.col("spending__amount_mean_7d"))
+        >>> habit(pl.DataFrame({"amount": [60.0], "spending__amount_mean_7d": [20.0]})).item()
+        3.0
+    """
     definition = OnDemand(function)
     definition.bind(function.__name__)
     return definition

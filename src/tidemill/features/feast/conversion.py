@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
+
 from tidemill.features.feast.layout import (
     WIDTH,
     Group,
@@ -123,12 +125,33 @@ class Services:
                                   "Add what replaces it to the list of the service")  # fmt: skip
         if not uses:
             return [prose(f"Not converted: {service.name}. None of its views could be.")]
+        self._complete(service, uses)
         name, variable = snake(service.name), self._names.variable(service.name, "service")
         self._progress.done(SERVICE, service.name, f"tm.FeatureService {name}")
         given = None if name == variable else quoted(name)
         parts = listing([self._use(use, part) for use, part in uses])
         node = call("tm.FeatureService", parts, name=given, **people(service))
         return [*self._rows(service, name, uses), assign(variable, node)]
+
+    def _complete(self, service: Service, uses: list[tuple[Use, Part]]) -> None:
+        """Add the stored features that are read on demand: Feast fetches them without being asked to."""
+        read = dict.fromkeys(pair for _, part in uses for pair in part.stored)
+        for view in dict.fromkeys(name for name, _ in read):
+            features = [feature for name, feature in read if name == view]
+            found = next(
+                (n for n, (use, _) in enumerate(uses) if use.view == view and not use.alias and not use.keys), None
+            )
+            if found is None:
+                uses.append((Use(view=view, features=features), self._parts[view]))
+            elif uses[found][0].features:
+                use, part = uses[found]
+                features = [feature for feature in features if feature not in use.features]
+                uses[found] = (msgspec.structs.replace(use, features=[*use.features, *features]), part)
+            else:
+                continue
+            if features:
+                listed = ", ".join(f"{self._parts[view].name}__{feature}" for feature in features)
+                self._progress.note(f"Service {service.name} has {listed} as well: its on-demand features read it.")
 
     def _use(self, use: Use, part: Part) -> Node:
         text = part.variable
@@ -148,7 +171,7 @@ class Services:
             self._progress.note(
                 f"Features of {use.view} as {use.alias} are called {snake(use.alias)}_{part.name}__FEATURE."
             )
-        if not use.features or set(use.features) == set(part.features):
+        if not use.features or (part.is_state and set(use.features) == set(part.features)):
             return text
         return Group(f"{text}.select(", ")", tuple(("", quoted(one)) for one in use.features))
 

@@ -53,7 +53,7 @@ def translated(code: Code, columns: Mapping[str, str]) -> dict[str, str]:
 def _function(text: str) -> ast.FunctionDef:
     try:
         body = ast.parse(text).body
-    except SyntaxError:
+    except (SyntaxError, ValueError):  # the latter for characters that no source may hold
         body = []
     found = body[0] if body else None
     if not isinstance(found, ast.FunctionDef) or len(found.args.args) != 1:
@@ -100,7 +100,7 @@ class _Body:
 
     def _container(self, value: ast.expr | None) -> dict[str, ast.expr] | None:
         """What `{...}`, `dict()` or `pd.DataFrame({...})` holds."""
-        if isinstance(value, ast.Call) and ast.unparse(value.func) in ("pd.DataFrame", "pandas.DataFrame", "dict"):
+        if isinstance(value, ast.Call) and _text(value.func) in ("pd.DataFrame", "pandas.DataFrame", "dict"):
             if not value.args and not value.keywords:
                 return {}
             value = value.args[0] if len(value.args) == 1 and not value.keywords else value
@@ -140,8 +140,15 @@ def _key(node: ast.expr | None) -> str:
 def _cannot(node: ast.AST | None, what: str | None = None) -> Untranslatable:
     if what is not None or node is None:
         return Untranslatable(what or "it has an empty part")
-    line = ast.unparse(node).splitlines()[0]
+    line = _text(node).splitlines()[0]
     return Untranslatable(f"line {getattr(node, 'lineno', '?')} of its function, `{line}`, has no counterpart here")
+
+
+def _text(node: ast.AST) -> str:
+    try:
+        return ast.unparse(node)
+    except ValueError:  # some f-strings cannot be written in the syntax of every Python
+        return f"... ({type(node).__name__})"
 
 
 class _Expressions:
@@ -174,13 +181,13 @@ class _Expressions:
 
     def within(self, loop: ast.comprehension, element: ast.expr) -> ast.expr:
         """An element of `[... for x in column]` or `[... for x, y in zip(column, column)]`."""
-        zipped = isinstance(loop.iter, ast.Call) and ast.unparse(loop.iter.func) == "zip"
+        zipped = isinstance(loop.iter, ast.Call) and _text(loop.iter.func) == "zip"
         columns: Sequence[ast.expr] = loop.iter.args if zipped and isinstance(loop.iter, ast.Call) else [loop.iter]
         names = loop.target.elts if isinstance(loop.target, ast.Tuple) else [loop.target]
         if len(columns) != len(names) or not all(isinstance(one, ast.Subscript) for one in columns):
             raise _cannot(loop.iter)
         inner = _Expressions(self._frame, {}, in_lists=False)
-        inner.known = {ast.unparse(name): self.translate(one) for name, one in zip(names, columns, strict=True)}
+        inner.known = {_text(name): self.translate(one) for name, one in zip(names, columns, strict=True)}
         return inner.translate(element)
 
     def _constant(self, node: ast.Constant) -> ast.expr:
@@ -204,18 +211,19 @@ class _Expressions:
     def _arithmetic(self, node: ast.BinOp) -> ast.expr:
         if not isinstance(node.op, (*_ARITHMETIC, *_LOGIC)):
             raise _cannot(node)
-        return ast.BinOp(self.translate(node.left), node.op, self.translate(node.right))
+        sides = [_literal(side) if _is_text(side) else side for side in map(self.translate, (node.left, node.right))]
+        return ast.BinOp(sides[0], node.op, sides[1])
 
     def _unary(self, node: ast.UnaryOp) -> ast.expr:
         inner = self.translate(node.operand)
         if isinstance(node.op, ast.USub):
             return ast.UnaryOp(ast.USub(), inner)
         if isinstance(node.op, ast.Invert | ast.Not) and self._is_logical(node.operand):
-            return ast.UnaryOp(ast.Invert(), inner)
+            return ast.UnaryOp(ast.Invert(), _literal(inner))
         raise _cannot(node)
 
     def _comparison(self, node: ast.Compare) -> ast.expr:
-        if isinstance(node.ops[0], ast.Is | ast.IsNot) and ast.unparse(node.comparators[0]) == "None":
+        if isinstance(node.ops[0], ast.Is | ast.IsNot) and _text(node.comparators[0]) == "None" and len(node.ops) == 1:
             return _method(self.translate(node.left), "is_null" if isinstance(node.ops[0], ast.Is) else "is_not_null")
         if not all(isinstance(op, _ORDER) for op in node.ops):
             raise _cannot(node)
@@ -240,12 +248,12 @@ class _Expressions:
     def _call(self, node: ast.Call) -> ast.expr:
         if len(node.args) > 1 or node.keywords:
             raise _cannot(node)
-        argument, name = (node.args[0] if node.args else None), ast.unparse(node.func)
+        argument, name = (node.args[0] if node.args else None), _text(node.func)
         prefix, _, last = name.rpartition(".")
         if argument is not None and last in _FUNCTIONS and prefix in ("np", "numpy", "math", ""):
-            return _method(_literal(self.translate(argument)), _FUNCTIONS[last])
+            return _method(self.translate(argument), _FUNCTIONS[last])
         if argument is not None and name in ("float", "int"):
-            return _method(_literal(self.translate(argument)), "cast", _code(f"pl.{_TYPES[name]}"))
+            return _method(self.translate(argument), "cast", _code(f"pl.{_TYPES[name]}"))
         if isinstance(node.func, ast.Attribute):
             return self._method(node, node.func, argument)
         raise _cannot(node)
@@ -260,7 +268,7 @@ class _Expressions:
             and isinstance(function.value, ast.Subscript)
         ):
             return _method(self.translate(function.value), "fill_null", self.translate(argument))
-        kind = "" if argument is None else ast.unparse(argument).strip("'").removeprefix("np.").removeprefix("numpy.")
+        kind = "" if argument is None else _text(argument).strip("'").removeprefix("np.").removeprefix("numpy.")
         if function.attr == "astype" and kind in _TYPES:
             return _method(self.translate(function.value), "cast", _code(f"pl.{_TYPES[kind]}"))
         raise _cannot(node)
@@ -290,12 +298,18 @@ def _joined(op: ast.operator, parts: Sequence[ast.expr]) -> ast.expr:
 
 
 def _method(value: ast.expr, name: str, *arguments: ast.expr) -> ast.expr:
-    return ast.Call(ast.Attribute(value, name), list(arguments), [])
+    return ast.Call(ast.Attribute(_literal(value), name), list(arguments), [])
 
 
 def _literal(value: ast.expr) -> ast.expr:
-    """A constant as an expression: `pl.when(...).then("x")` would read column x."""
-    return _code(f"pl.lit({ast.unparse(value)})") if isinstance(value, ast.Constant) else value
+    """What is made of constants alone as an expression: `pl.when(...).then("x")` would read column x, and 1 has no method."""
+    return (
+        value if any(isinstance(one, ast.Name) for one in ast.walk(value)) else _code(f"pl.lit({ast.unparse(value)})")
+    )
+
+
+def _is_text(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
 def _code(text: str) -> ast.expr:

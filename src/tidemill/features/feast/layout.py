@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import keyword
 import re
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+import tokenize
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 WIDTH = 88
 """Columns of a line, as formatters have it by default."""
 _STEP = " " * 4
+_OPENING, _CLOSING = "([{", ")]}"
+_LEVELS = (("<", "<=", ">", ">=", "==", "!="), ("|",), ("&",), ("+", "-"), ("*", "/"))
+"""Operators, those first that bind the least."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ def render(node: Node, before: str = "", indent: str = "", after: str = "") -> s
     if len(indent + before + line + after) <= WIDTH:
         return line
     if isinstance(node, str):
-        return _chained(node, indent)
+        return _chained(node, before, indent, after)
     if not node.items:
         return line
     inner = indent + _STEP
@@ -91,11 +96,36 @@ def render(node: Node, before: str = "", indent: str = "", after: str = "") -> s
     return f"{node.opening}\n{''.join(lines)}{indent}{node.closing}"
 
 
-def _chained(text: str, indent: str) -> str:
-    """One choice, a line for each of its calls; other long texts stay as they are."""
-    if not text.startswith("pl.when(") or text.count(".then(") > 1:
+def _chained(text: str, before: str, indent: str, after: str) -> str:
+    """One choice, a line for each of its calls, or what operators join, a line for each part; no call is divided further."""
+    if not text.startswith("pl.when("):
+        return _divided(text, before, indent, after)
+    if text.count(".then(") > 1:
         return text
     return text.replace(".then(", f"\n{indent}.then(").replace(".otherwise(", f"\n{indent}.otherwise(")
+
+
+def _divided(text: str, before: str, indent: str, after: str) -> str:
+    if len(indent + before + text + after) <= WIDTH:
+        return text
+    found = [(token.string, token.start[1]) for token in _operators(text)]
+    level = next((one for one in _LEVELS if any(operator in one for operator, _ in found)), ())
+    begin, joined, divided = 0, before, ""
+    for operator, place in [*((one, place) for one, place in found if one in level), ("", len(text) + 1)]:
+        divided += _divided(text[begin : place - 1], joined, indent, "" if operator else after)
+        divided += f"\n{indent}{operator} " if operator else ""
+        begin, joined = place + len(operator) + 1, f"{operator} "
+    return divided if level else text
+
+
+def _operators(text: str) -> Iterator[tokenize.TokenInfo]:
+    """Those between two values that stand in no brackets."""
+    depth = 0
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.OP:
+            depth += (token.string in _OPENING) - (token.string in _CLOSING)
+            if depth == 0 and text[token.start[1] - 1 : token.end[1] + 1] == f" {token.string} ":
+                yield token
 
 
 def one_line(node: Node) -> str:

@@ -23,7 +23,7 @@ from tidemill.features.feast.layout import (
     texts,
 )
 from tidemill.features.feast.outcome import Progress
-from tidemill.features.feast.repository import Aggregation, Described, Field, OnDemandView, Repository, View
+from tidemill.features.feast.repository import Aggregation, Described, Field, OnDemandView, Repository, Use, View
 
 VIEW, ON_DEMAND = "feature view", "on-demand feature view"
 _FUNCTIONS = {
@@ -31,10 +31,6 @@ _FUNCTIONS = {
     "count_distinct": "unique_count", "std": "stddev", "stddev": "stddev", "var": "variance", "variance": "variance",
 }  # fmt: skip
 
-_INSIDE = (
-    "List its inputs as features (a tm.on_demand can select those of the request), and compute it inside the model, as the"
-    " first step of its pipeline: training and serving then share it"
-)
 _COMPARISON = re.compile(r" ([<>]=?|[=!]=) ")
 
 
@@ -48,7 +44,9 @@ class Part:
         keys: Its keys; none of on-demand features.
         source: The source of its rows.
         features: Its features where they are known.
+        is_state: Whether a row of its source makes a row of these.
         request: The columns of the request it reads.
+        stored: The stored features it reads: Feast's view and the feature.
     """
 
     variable: str
@@ -56,7 +54,9 @@ class Part:
     keys: tuple[str, ...] = ()
     source: str | None = None
     features: tuple[str, ...] = ()
+    is_state: bool = True
     request: tuple[Field, ...] = field(default_factory=tuple)
+    stored: tuple[tuple[str, str], ...] = ()
 
 
 class Views:
@@ -92,7 +92,8 @@ class Views:
             return _left_out(view.name, reason, next_step, "" if view.code is None else view.code.text)
         name, variable = snake(view.name), self._names.variable(view.name, "view")
         features = () if view.aggregations else tuple(one.name for one in view.features)
-        self.parts[view.name] = Part(variable, name, tuple(view.keys), view.source, features)
+        known = _named_aggregates(view) if view.aggregations else features
+        self.parts[view.name] = Part(variable, name, tuple(view.keys), view.source, known, not view.aggregations)
         self._told(VIEW, view.name, "tm.FeatureView", name)
         aggregates = self._aggregates(view)
         options = self._options(view, name, variable, tuple(view.keys), self._sources[view.source or ""],
@@ -133,19 +134,16 @@ class Views:
     # -- aggregates --------------------------------------------------------------------------------
 
     def _aggregates(self, view: View) -> Node | None:
-        known = {one.name for one in view.features}
-        made = [node for one in view.aggregations if (node := self._aggregate(view, one, known)) is not None]
+        made = [node for one in view.aggregations if (node := self._aggregate(view, one)) is not None]
         return listing(made) if made else None
 
-    def _aggregate(self, view: View, one: Aggregation, known: set[str]) -> Node | None:
+    def _aggregate(self, view: View, one: Aggregation) -> Node | None:
         function = _FUNCTIONS.get(one.function)
         if function is None:
             self._progress.failed(VIEW, view.name, f"there is no aggregate {one.function!r} (of {one.column})",
                                   "Choose one of those under docs/how-to/windows.md")  # fmt: skip
             return None
-        base = f"{one.function}_{one.column}"
-        long = base if one.window is None else f"{base}_{one.window // 1_000_000}s"
-        name = one.name or next((candidate for candidate in (long, base) if candidate in known), None)
+        name = _aggregate_name(view, one)
         windowed: dict[str, Node | None] = {} if one.window is None else _window(one.window, one.slide)
         if one.window is not None:
             self._progress.note("Aggregates have the windows Feast names, cut at fixed moments; without mode= and hop= a "
@@ -158,21 +156,18 @@ class Views:
         try:
             return self._computed(view)
         except Untranslatable as error:
-            next_step = "Write it in Polars: a tm.on_demand of the request, or a transform of the view it reads"
-            if view.uses and view.request:
-                next_step = _INSIDE
+            next_step = (
+                "Write it in Polars: a tm.on_demand of the request and the features of its service, or a transform of the view"
+                " it reads"
+            )
             self._progress.failed(ON_DEMAND, view.name, str(error), next_step)
             return _left_out(view.name, str(error), next_step, "" if view.code is None else view.code.text)
 
     def _computed(self, view: OnDemandView) -> str:
         if view.code is None or view.aggregations:
             raise Untranslatable("it aggregates instead of going row by row")
-        if view.uses and view.request:
-            raise Untranslatable("it reads features and the request, and on-demand features read the request only")
         source = self._source_of(view)
-        prefixes = [f"{use.view}__" for use in view.uses]
-        inputs = [one.name for one in view.request] if source is None else list(source.features)
-        columns = {prefix + name: name for name in inputs for prefix in ("", *prefixes)}
+        columns = self._inputs(view) if source is None else _names(view.uses[0], {one: one for one in source.features})
         made = translated(view.code, columns)
         wanted = [one.name for one in view.features] or list(made)
         if absent := [name for name in wanted if name not in made]:
@@ -180,26 +175,51 @@ class Views:
         outputs = [_output(name, made[name]) for name in wanted]
         if any(_COMPARISON.search(made[name]) for name in wanted):
             self._progress.note("A comparison with a missing value is missing here; in pandas it is False.")
-        return self._request(view, outputs) if source is None else self._derived(view, source, outputs)
+        return self._asked(view, outputs) if source is None else self._derived(view, source, outputs)
 
     def _source_of(self, view: OnDemandView) -> Part | None:
-        """The view whose rows are all it reads; None when it reads the request."""
-        if not view.uses:
-            return None
-        use = view.uses[0]
+        """The view whose rows are all it reads; None when it reads the request, or what only a moment gives."""
+        parts = [self._stored(use) for use in view.uses]
+        return parts[0] if len(parts) == 1 and parts[0].is_state and not view.request else None
+
+    def _stored(self, use: Use) -> Part:
         part = self.parts.get(use.view)
-        if len(view.uses) > 1:
-            raise Untranslatable(f"it reads several views: {', '.join(one.view for one in view.uses)}")
-        if part is None or not part.features or use.keys:
-            raise Untranslatable(f"it reads {use.view}, whose columns are not those of one source here")
+        if part is None:
+            raise Untranslatable(f"it reads {use.view}, which could not be converted")
+        if not part.keys:
+            raise Untranslatable(f"it reads {use.view}, which is computed on demand as well")
+        if use.keys:
+            raise Untranslatable(f"it reads {use.view} by other keys than those of the view")
+        if not part.features:
+            raise Untranslatable(f"it reads {use.view}, whose columns Feast finds out at apply")
         return part
 
-    def _request(self, view: OnDemandView, outputs: list[tuple[str, Node]]) -> str:
+    def _inputs(self, view: OnDemandView) -> dict[str, str]:
+        """What its function calls the request's columns and the stored features -> what they are called here."""
+        found: dict[str, str] = {}
+        for use in view.uses:
+            part = self._stored(use)
+            for name, column in _names(use, {one: f"{part.name}__{one}" for one in part.features}).items():
+                if found.setdefault(name, column) != column:
+                    raise Untranslatable(f"it reads {name} of several views")
+        return {**found, **{one.name: one.name for one in view.request}}
+
+    def _asked(self, view: OnDemandView, outputs: list[tuple[str, Node]]) -> str:
+        """Features of the request, and of stored features at its moment."""
         name, variable = snake(view.name), self._names.variable(view.name, "features")
         made = tuple(feature for feature, _ in _named(outputs))
-        self.parts[view.name] = Part(variable, name, features=made, request=tuple(view.request))
+        text = " ".join(str(node) for _, node in outputs)
+        stored = tuple(
+            (use.view, feature)
+            for use in view.uses
+            for feature in self.parts[use.view].features
+            if f"pl.col({quoted(f'{self.parts[use.view].name}__{feature}')})" in text
+        )
+        self.parts[view.name] = Part(variable, name, features=made, request=tuple(view.request), stored=stored)
         self._told(ON_DEMAND, view.name, "tm.on_demand", variable)
-        self._progress.note("Features of the request have no prefix: what Feast calls VIEW__FEATURE is called FEATURE.")
+        self._progress.note(
+            "What is computed on demand has no prefix: what Feast calls VIEW__FEATURE is called FEATURE."
+        )
         about = prose(view.description) if view.description else ""
         return about + _decorated("tm.on_demand", variable, outputs)
 
@@ -212,6 +232,28 @@ class Views:
         ttl = next(one.ttl for one in self._repository.views if one.name == view.uses[0].view)
         options = self._options(view, name, variable, source.keys, self._sources[source.source or ""], ttl=ttl)
         return _decorated(call("tm.feature_view", **options), variable, outputs)
+
+
+def _names(use: Use, features: Mapping[str, str]) -> dict[str, str]:
+    """What a function may call the features of a view: by their names, or with the view's before them."""
+    known = {name: column for name, column in features.items() if not use.features or name in use.features}
+    return {
+        f"{before}{name}": column for before in ("", f"{use.alias or use.view}__") for name, column in known.items()
+    }
+
+
+def _aggregate_name(view: View, one: Aggregation) -> str | None:
+    """What Feast calls an aggregate, as far as that can be told."""
+    base = f"{one.function}_{one.column}"
+    long = base if one.window is None else f"{base}_{one.window // 1_000_000}s"
+    known = {feature.name for feature in view.features}
+    return one.name or next((candidate for candidate in (long, base) if candidate in known), None)
+
+
+def _named_aggregates(view: View) -> tuple[str, ...]:
+    """The features of a view of aggregates whose names are the same here."""
+    names = (_aggregate_name(view, one) for one in view.aggregations if one.function in _FUNCTIONS)
+    return tuple(name for name in names if name)
 
 
 def people(one: Described) -> dict[str, Node | None]:

@@ -82,6 +82,13 @@ def expectation(inputs: pd.DataFrame) -> pd.DataFrame:
     return out
 
 
+@on_demand_feature_view(
+    sources=[driver_hourly_stats, driver_rating, trip], schema=[Field(name="prospect", dtype=Float64)], mode="pandas"
+)
+def prospects(inputs: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame({"prospect": inputs["driver_rating__stars"] * inputs["conv_rate"] + inputs["km"] / 10})
+
+
 @on_demand_feature_view(sources=[driver_hourly_stats], schema=[Field(name="missed", dtype=Float64)], mode="pandas")
 def missed_offers(inputs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"missed": (1 - inputs["conv_rate"]) * inputs["trips"]})
@@ -90,11 +97,13 @@ def missed_offers(inputs: pd.DataFrame) -> pd.DataFrame:
 driver_activity = FeatureService(
     name="driver_activity",
     features=[
-        driver_hourly_stats[["conv_rate", "trips", "on_shift"]],
+        driver_hourly_stats[["trips", "on_shift"]],
         driver_rating,
         rating_weight,
         missed_offers,
         trip_facts,
+        expectation,
+        prospects,
     ],
     description="What the ranking model reads",
     owner="ranking@example.com",
