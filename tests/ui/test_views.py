@@ -96,13 +96,13 @@ def test_a_critical_alert_and_a_dead_notification_are_broken(platform: Platform)
 def test_a_pipeline_shows_the_lineage_of_its_steps_and_real_durations(platform: Platform) -> None:
     tracking = platform.tracking
     with tracking.start("train_it", kind="pipeline") as pipeline:
-        pipeline.set_tag("result", {"promoted": True, "score": 0.75})
+        pipeline.set_tag("result", {"promoted": True, "score": 0.75, "test_span": 28 * DAY})
         with tracking.start("training_set", kind="step", parent=pipeline.id) as step:
             step.log_input("rows", "table/sources/flights@3")
             step.log_output("model", "model/late-flight/1")
     page = run(platform, pipeline.id)
     assert {"table", "run", "model"} <= {box.kind for box in page.lineage.boxes}
-    assert page.result == {"promoted": True, "score": 0.75}
+    assert page.result == {"promoted": True, "score": 0.75, "test_span": 28 * DAY}
     assert "result" not in page.tags
     assert page.duration is not None
     assert page.duration > 0, "the platform's clock stood still, the process's did not"
