@@ -232,7 +232,7 @@ def test_a_run_shows_where_it_came_from_and_what_came_of_it(client: TestClient, 
         "report.json",
         "trial-1",
         "archive",
-        "late-flight/",
+        "late-flight v",
         "ada",
     ):
         assert said in text
