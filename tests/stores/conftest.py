@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from tests.conftest import answers, require_service
+from tests.fixtures.servers import answers, require_service
 
 
 @pytest.fixture(scope="session")
