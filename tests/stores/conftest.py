@@ -55,6 +55,15 @@ def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def no_endpoint(s3: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An endpoint in the environment at which nothing listens, asked only once."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+
+
+@pytest.fixture
 def bucket(s3: None) -> str:
     """The name of a fresh bucket."""
     import s3fs
