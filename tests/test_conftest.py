@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 from pathlib import Path
@@ -17,7 +18,8 @@ HERE = Path(__file__).parent
 def run_test(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
     """Runs one test, given as source text, under the repository's conftest in a process of its own."""
 
-    monkeypatch.setenv("PYTHONPATH", str(HERE.parent / "src"))
+    # The conftest takes its fixtures from `tests.fixtures`.
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE.parent / "src"), str(HERE.parent)]))
 
     def run(source: str) -> pytest.RunResult:
         shutil.copy(HERE / "conftest.py", pytester.path / "conftest.py")

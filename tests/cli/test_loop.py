@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 def table(done):
     """The rows below the title and the header of a printed table."""
@@ -114,7 +116,10 @@ def test_runs_are_listed_filtered_and_shown(ask):
     assert detail["params"]["depth"] in ("2", "4", 2, 4)
     assert "roc_auc" in detail["metrics"]
     end = trials[0]["run"][-12:]
-    assert f"Run {end}" in ask("runs", "show", end).out
+    shown = ask("runs", "show", end).out
+    assert f"Run {end}" in shown
+    assert re.search(r"started_at +20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ\b", shown)
+    assert re.search(r"peak_memory_bytes [\d.]+ [MG]B", shown)
 
 
 def test_models_versions_aliases_and_their_history(ask):

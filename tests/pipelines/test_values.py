@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from tidemill.core.clock import ManualClock
 from tidemill.core.errors import InvalidArgument
 from tidemill.core.scope import Scope
+from tidemill.core.specs.features import Label
+from tidemill.core.specs.sources import Source
 from tidemill.pipelines.values import INLINE_BYTES, Values, artifacts_of, packed_digest, shown
 from tidemill.stores.artifacts.open import open_artifacts
 from tidemill.stores.metadata.open import open_metadata
@@ -104,3 +106,11 @@ def test_equal_results_have_equal_digests(values: Values) -> None:
 def test_what_people_see_is_plain() -> None:
     found = shown({1: (np.float64(0.5), float("nan"), 2**70, Path("x")), "t": True})
     assert found == {"1": [0.5, "nan", str(2**70), repr(Path("x"))], "t": True}
+
+
+def test_definitions_are_shown_by_name() -> None:
+    flights = Source("flights", "flights.csv", time="at", id="flight")
+    late = Label(flights, pl.col("delay") > 15)
+    assert shown([flights, late]) == ["source/flights", "label"]
+    late.bind("late")
+    assert shown({"label": late}) == {"label": "label/late"}

@@ -13,6 +13,11 @@ import pytest
 from serving_harness import PATIENCE, Home, Load, serving, start, wait_until
 from serving_project import GRAPHS, Times
 
+from tidemill.core.clock import SystemClock
+from tidemill.core.records.events import Lease
+from tidemill.core.records.serving import Generation
+from tidemill.serving.presence import LEASE_MICROS
+
 FACTORS = {1: 2.0, 2: 3.0, 3: 5.0}
 
 
@@ -191,6 +196,41 @@ def test_a_killed_server_leaves_the_port_to_its_successor(ready_home: Home) -> N
             assert states[1] == ("retired", "its server ended")
             assert states[2][0] == "serving"
         wait_until(lambda: not any(alive(pid) for pid in orphans))
+
+
+def test_a_killed_server_is_not_shown_as_serving(ready_home: Home) -> None:
+    home = ready_home
+    with serving(home, workers=1) as server:
+        server.until_ready()
+        (lease,) = leases(home)
+        wait_until(lambda: leases(home)[0].beat_at > lease.beat_at)
+        assert len(home.serving.status("fare").serving) == 1
+        (reconciler,) = children(server.process.pid) - server.workers()
+        os.kill(server.process.pid, signal.SIGSTOP)  # so that it starts no other one meanwhile
+        os.kill(reconciler, signal.SIGKILL)  # so that it cannot say goodbye
+        server.process.kill()
+        server.process.wait()
+        wait_until(lambda: home.serving.status("fare").serving == ())
+    (gone,) = home.serving.generations("fare")
+    assert (gone.state, gone.detail) == ("gone", "its server ended without a word")
+    assert home.serving.status("fare").last == gone
+    with home.metadata.read() as reader:
+        beats = leases(home)[0].beat_at
+        assert SystemClock().now() - beats >= LEASE_MICROS, "not before its lease had ended"
+        assert [one.state for one in reader.find(Generation, {"endpoint": "fare"})] == ["serving"]
+
+
+def leases(home: Home) -> list[Lease]:
+    with home.metadata.read() as reader:
+        return reader.find(Lease, {"name": ("like", "server/%")})
+
+
+def test_a_server_that_stops_leaves_no_lease(ready_home: Home) -> None:
+    with serving(ready_home, workers=1) as server:
+        server.until_ready()
+        assert [lease.holder for lease in leases(ready_home)] == [f"{socket.gethostname()}:{server.process.pid}"]
+    assert leases(ready_home) == []
+    assert [g.state for g in ready_home.serving.generations("fare")] == ["retired"]
 
 
 def alive(pid: int) -> bool:

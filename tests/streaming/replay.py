@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import random
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,11 +12,9 @@ from pathlib import Path
 import msgspec
 import polars as pl
 from polars.testing import assert_frame_equal
-from tests.streaming.skies import PATIENCE, Service, await_inbox, kill, send, serving
+from tests.streaming.skies import PATIENCE, Service, await_inbox, kill, opened, send, serving
 
-from tidemill.core.settings import load_settings
 from tidemill.demo.year import FIRST_DAY, LAST_DAY, Year, midnight
-from tidemill.platform import Platform
 
 EXAMPLE = "late_flights"
 SOURCE = 'landings = tm.Source("landings", "data/flights.parquet", time="landed_at", id="flight_id")'
@@ -92,15 +87,6 @@ def make_project(folder: Path, url: str | None) -> Path:
     (folder / f"{EXAMPLE}.py").write_text(code.replace(SOURCE, SOURCE.replace('"data/flights.parquet"', repr(url))))
     (folder / "tidemill.toml").write_text(f'project = "late-flights"\nfiles = ["{EXAMPLE}.py"]\n')
     return folder
-
-
-@contextmanager
-def opened(folder: Path) -> Iterator[Platform]:
-    try:
-        with Platform(load_settings(folder)) as platform:
-            yield platform
-    finally:
-        sys.modules.pop(EXAMPLE, None)
 
 
 def with_weather(folder: Path, landings: Landings) -> Path:

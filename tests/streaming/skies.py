@@ -48,11 +48,13 @@ def make_project(folder: Path, url: str | None) -> Path:
 
 @contextmanager
 def opened(folder: Path) -> Iterator[Platform]:
+    settings = load_settings(folder)
     try:
-        with Platform(load_settings(folder)) as platform:
+        with Platform(settings) as platform:
             yield platform
     finally:
-        sys.modules.pop("skies_project", None)
+        for file in settings.files:
+            sys.modules.pop(Path(file).stem, None)
 
 
 def landings(count: int) -> list[Row]:

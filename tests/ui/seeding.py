@@ -75,6 +75,7 @@ graph = tm.Graph("late-flight").enrich(late_flight).model(
 watch = tm.Monitor(graph, label=late, every="1d", false_alarms="1 per month",
                    on_alarm=[tm.notify("team"), tm.retrain(late_flight_pipeline, cooldown="2d")])
 """
+GAIN = "roc_auc 0.7412 against 0.7310 on rows since 2013-11-18T00:55:00Z"
 NASTY = '<script>alert("run")</script> مرحبا 🌊'
 
 
@@ -184,7 +185,7 @@ class Seeder:
             "late_flight_pipeline",
             kind="pipeline",
             group="late-flight",
-            params={"until": "now"},
+            params={"until": "now", "service": f"FeatureService({'view, ' * 50})", "rows": f"dataset/{'ab' * 32}"},
             tags={"reason": reason},
         ) as run:
             self.clock.advance(4_000_000)
@@ -207,6 +208,7 @@ class Seeder:
             run.log_artifact("report.json", b'{"roc_auc": 0.741}')
             run.log_metrics({"roc_auc": 0.7412345, "log_loss": 0.4871, "rows": 80_789})
             run.log_curve("loss", [0.69 * math.exp(-step / 15) + 0.4 for step in range(60)])
+            run.set_tag("result", {"promoted": True, "reason": GAIN, "test_span": 28 * DAY})
             self.clock.advance(1_500_000)
         with self.platform.metadata.write() as writer:
             if self.version == 1:

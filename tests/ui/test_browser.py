@@ -136,6 +136,24 @@ def test_the_policy_for_scripts_and_styles_is_kept(
         watched.check(error_page=name == "failure")
 
 
+OUTSIDE = """() => [...document.querySelectorAll('.graph .node')].flatMap(node => {
+    const box = node.querySelector('rect').getBBox()
+    return [...node.querySelectorAll('text')]
+        .filter(text => text.getBBox().x + text.getBBox().width > box.x + box.width
+                        || text.getBBox().y + text.getBBox().height > box.y + box.height)
+        .map(text => text.textContent)
+})"""
+"""Texts of boxes that reach beyond their box."""
+
+
+@pytest.mark.parametrize("name", ["endpoint", "run", "service", "feature", "patterns"])
+def test_the_labels_of_boxes_fit_in(server: str, browser: Any, seeded_platform: Platform, name: str) -> None:
+    with looking(browser, viewport={"width": 1280, "height": 900}) as watched:
+        watched.page.goto(server + address(seeded_platform, name))
+        assert watched.page.locator(".graph .node").count() > 1
+        assert watched.page.evaluate(OUTSIDE) == []
+
+
 def test_the_live_part_is_replaced(server: str, browser: Any) -> None:
     with looking(browser) as watched:
         watched.page.goto(server + "/")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tidemill.ui.charts.distribution import Bin, distribution
 from tidemill.ui.charts.gantt import Span, gantt
-from tidemill.ui.charts.graph import Box, Graph, graph, layers, reduced
+from tidemill.ui.charts.graph import Box, Graph, graph, layers, lines, reduced
 from tidemill.ui.charts.heatmap import LEVELS, Cell, heatmap, level
 from tidemill.ui.charts.lines import Line, LineChart, Mark, line_chart
 from tidemill.ui.charts.scales import extent, linear, ticks
@@ -99,6 +99,27 @@ def test_graph_layers_follow_the_edges() -> None:
     assert [one.get("href") for one in root.iter("a")] == ["/x"]
 
 
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["C"]), max_size=120))
+def test_a_label_of_a_box_is_broken_but_never_cut(label: str) -> None:
+    found = lines(label)
+    assert "".join(found) == label
+    assert all(len(line) <= 32 for line in found)
+
+
+def test_boxes_make_room_for_their_labels() -> None:
+    labels = ["short", "late-flight@challenger", "deliveries_of_the_last_day_by_courier_and_district"]
+    boxes = [Box(key=label, kind="view", label=label) for label in labels]
+    root = parsed(graph(Graph(boxes=boxes, edges=[("short", labels[1]), (labels[1], labels[2])]), label="g"))
+    drawn = [one for one in root.iter() if one.get("class") == "node"]
+    assert ["".join(texts(one)[1:]) for one in drawn] == labels
+    rects = [next(one.iter("rect")) for one in drawn]
+    ends = [(float(one.get("x")), float(one.get("x")) + float(one.get("width"))) for one in rects]
+    assert all(before[1] < after[0] for before, after in pairwise(ends)), "no box covers another one"
+    assert float(root.get("width")) >= ends[-1][1]
+    assert float(rects[1].get("width")) >= 22 * 6
+    assert len({one.get("height") for one in rects}) == 1, "a row is as high as its longest label"
+
+
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=20))
 def test_layers_end_even_with_cycles(edges: list[tuple[int, int]]) -> None:
     pairs = [(str(a), str(b)) for a, b in edges]
@@ -131,6 +152,10 @@ def test_gantt_bars_are_as_long_as_the_parts() -> None:
     root = parsed(gantt(spans, label="parts"))
     widths = [float(one.get("width")) for one in root.iter("rect")]
     assert widths[1] * 2 == widths[0]
+    long = "train learning_rate 0.06466, max_depth 4, rows 28,871"
+    bar = next(parsed(gantt([Span(name=long, status="finished", start=0, end=100)], label="one")).iter("rect"))
+    assert float(bar.get("x", 0)) > len(long) * 6, "beside its name, not over it"
+    assert long in texts(parsed(gantt([Span(name=long, status="finished", start=0, end=100)], label="one")))
     parsed(gantt([], label="none"))
 
 

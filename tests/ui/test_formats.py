@@ -35,7 +35,8 @@ def test_whole_numbers_are_exact(value: int) -> None:
         (math.nan, "not a number"),
         (math.inf, "∞"),
         (None, "–"),
-        (True, "True"),
+        (True, "yes"),
+        (False, "no"),
         ("x", "x"),
     ],
 )

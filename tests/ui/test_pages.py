@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 from litestar.testing import TestClient
-from tests.ui.seeding import NASTY
+from tests.ui.seeding import DAY, NASTY
 
 from tidemill.platform import Platform
 
@@ -231,10 +232,20 @@ def test_a_run_shows_where_it_came_from_and_what_came_of_it(client: TestClient, 
         "report.json",
         "trial-1",
         "archive",
-        "late-flight/",
+        "late-flight v",
         "ada",
     ):
         assert said in text
+
+
+def test_what_a_run_records_is_shown_in_its_unit(client: TestClient, pipeline_run: str) -> None:
+    found = page(client, f"/runs/{pipeline_run}")
+    for said in ("test span 28 d", "promoted yes", "since 2013-11-18 00:55 UTC", "rows dataset/abababab"):
+        assert said in found.text
+    assert re.search(r"peak memory [\d.]+ [MG]B processor time [\d.]+ m?s wall time [\d.]+ m?s", found.text)
+    html = client.get(f"/runs/{pipeline_run}").text
+    assert "<summary>FeatureService(view, view, " in html, "a long text is opened by who wants to read it"
+    assert client.get(f"/runs/{pipeline_run}.json").json()["result"]["test_span"] == 28 * DAY
 
 
 def test_the_endpoint_shows_versions_traffic_and_graph(client: TestClient) -> None:

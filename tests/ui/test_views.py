@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from litestar.testing import TestClient
 from tests.ui.seeding import DAY, make_project, opened
 
-from tidemill.core.clock import ManualClock
+from tidemill.api.app import create_app
+from tidemill.core.clock import ManualClock, SystemClock
 from tidemill.core.errors import InvalidArgument
 from tidemill.core.records.alerting import Alert, Decision, Notification
+from tidemill.core.records.events import Lease
 from tidemill.core.records.monitoring import MonitorWindow
 from tidemill.core.records.serving import Generation
 from tidemill.measures.profiling import profile_like, reference_profile
@@ -43,8 +46,21 @@ def words(platform: Platform) -> dict[str, str]:
     return {one.word: one.text for one in overview(platform).attention}
 
 
-def generation(platform: Platform, number: int, state: str, detail: str = "") -> None:
-    add(platform, Generation, endpoint="late-flight", number=number, models={}, digest="d", state=state, detail=detail)
+def generation(platform: Platform, number: int, state: str, detail: str = "", server: str = "") -> None:
+    add(platform, Generation, endpoint="late-flight", number=number, models={}, digest="d", state=state, detail=detail,
+        server=server)  # fmt: skip
+
+
+def lease(platform: Platform, server: str, *, expired: bool) -> None:
+    now = SystemClock().now()
+    add(
+        platform,
+        Lease,
+        name=f"server/flights/{server}",
+        holder=server,
+        expires_at=now + (-1 if expired else DAY),
+        beat_at=now,
+    )
 
 
 def test_an_endpoint_nobody_serves_needs_somebody(platform: Platform) -> None:
@@ -58,6 +74,31 @@ def test_an_endpoint_nobody_serves_needs_somebody(platform: Platform) -> None:
 def test_an_endpoint_that_stopped_needs_somebody(platform: Platform) -> None:
     generation(platform, 1, "retired", "its server stopped")
     assert words(platform)["stopped"] == "Endpoint late-flight is not served: its server stopped."
+
+
+def test_an_endpoint_whose_server_was_killed_is_not_shown_as_serving(platform: Platform) -> None:
+    generation(platform, 1, "serving", server="one:1")
+    lease(platform, "one:1", expired=True)
+    assert words(platform)["gone"] == "Endpoint late-flight is not served: its server ended without a word."
+    station = next(one for one in overview(platform).stations if one.name == "Endpoints")
+    assert (station.word, station.hint) == ("waiting", "tidemill serve")
+    found = endpoint(platform, "late-flight")
+    assert [(one.state, one.generation.state) for one in found.generations] == [("broken", "gone")]
+    with TestClient(create_app(platform)) as client:
+        path = "/api/tidemill/v1/endpoints/late-flight/generations"
+        assert [one["state"] for one in client.get(path).json()["items"]] == ["gone"]
+        assert "gone" in client.get("/endpoints").text
+
+
+def test_an_endpoint_that_another_server_serves_needs_nobody(platform: Platform) -> None:
+    generation(platform, 1, "serving", server="two:1")
+    generation(platform, 2, "serving", server="one:1")
+    lease(platform, "one:1", expired=True)
+    lease(platform, "two:1", expired=False)
+    assert words(platform) == {}
+    found = endpoint(platform, "late-flight")
+    assert found.current is not None
+    assert found.current.generation.number == 1
 
 
 def test_a_refused_candidate_needs_somebody_until_one_is_promoted(platform: Platform, clock: ManualClock) -> None:
@@ -96,13 +137,13 @@ def test_a_critical_alert_and_a_dead_notification_are_broken(platform: Platform)
 def test_a_pipeline_shows_the_lineage_of_its_steps_and_real_durations(platform: Platform) -> None:
     tracking = platform.tracking
     with tracking.start("train_it", kind="pipeline") as pipeline:
-        pipeline.set_tag("result", {"promoted": True, "score": 0.75})
+        pipeline.set_tag("result", {"promoted": True, "score": 0.75, "test_span": 28 * DAY})
         with tracking.start("training_set", kind="step", parent=pipeline.id) as step:
             step.log_input("rows", "table/sources/flights@3")
             step.log_output("model", "model/late-flight/1")
     page = run(platform, pipeline.id)
     assert {"table", "run", "model"} <= {box.kind for box in page.lineage.boxes}
-    assert page.result == {"promoted": True, "score": 0.75}
+    assert page.result == {"promoted": True, "score": 0.75, "test_span": 28 * DAY}
     assert "result" not in page.tags
     assert page.duration is not None
     assert page.duration > 0, "the platform's clock stood still, the process's did not"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -10,6 +10,7 @@ import typer
 from tidemill.cli.examples import examples
 from tidemill.cli.opening import AsJson, Project, opened
 from tidemill.cli.output import emit_json, emit_rows, when
+from tidemill.ui.facts import UNITS
 
 group = typer.Typer(help="Tracked runs.", no_args_is_help=True)
 
@@ -64,5 +65,15 @@ def show(
     if as_json:
         emit_json(detail)
         return
-    rows = [{"field": key, "value": value} for key, value in detail.items() if value not in (None, {}, [])]
+    told = {name: value for name, value in detail.items() if value not in (None, {}, [])}
+    rows = [{"field": name, "value": _readable(name, value)} for name, value in told.items()]
     emit_rows(rows, title=f"Run {run}", empty="", as_json=False)
+
+
+def _readable(name: str, value: Any) -> Any:
+    """A field of a run as people read it: microseconds as a time or a length of time, bytes as a size."""
+    if isinstance(value, dict) and name != "params":
+        return {key: _readable(key, item) for key, item in value.items()}
+    if isinstance(value, int | float) and name in UNITS:
+        return UNITS[name][1](value)
+    return when(value) if name in ("created_at", "started_at", "ended_at") else value

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tidemill.core.records.events import DefinitionVersion
-from tidemill.core.records.serving import Generation, generation_digest
+from tidemill.core.records.serving import LIVE, Generation, generation_digest
 from tidemill.core.specs.definition import Definitions
 from tidemill.stores.metadata.protocol import Reader
 
 VersionKey = tuple[str, str]
 """Name and digest."""
-
-LIVE = ("staged", "serving")
-"""States of a generation that reads features."""
 
 
 def superseded(reader: Reader, project: str, own: Definitions) -> list[VersionKey]:

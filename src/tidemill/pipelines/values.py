@@ -13,6 +13,7 @@ import polars as pl
 
 from tidemill.core.errors import InvalidArgument, TidemillError
 from tidemill.core.ids import digest_bytes
+from tidemill.core.specs.definition import Definition
 from tidemill.stores.artifacts.protocol import ArtifactStore
 from tidemill.tracking.dataset import Dataset
 from tidemill.tracking.datasets import Datasets
@@ -142,4 +143,6 @@ def shown(value: Any) -> Any:
         return {str(key): shown(item) for key, item in value.items()}
     if isinstance(value, msgspec.Struct):
         return shown(msgspec.to_builtins(value))
+    if isinstance(value, Definition):
+        return f"{value.kind}/{value.name}" if value.is_named else value.kind
     return f"dataset/{value.digest}" if isinstance(value, Dataset) else repr(value)

@@ -17,6 +17,7 @@ from tidemill.core.specs.serving import Graph
 from tidemill.core.uris import ModelUri
 from tidemill.serving.channel import Channel, Message
 from tidemill.serving.logs import log_json
+from tidemill.serving.presence import BEAT_SECONDS
 from tidemill.serving.runtime import MakeRuntime, Runtime, Target
 
 EVERY = 0.2
@@ -86,12 +87,29 @@ class Reconciler:
         self._retry_at: dict[str, float] = {}
         self._differed: set[str] | None = None
         self._seq = 0
+        self._beat_at = float("-inf")
+
+    # -- living
+
+    def _beat(self) -> None:
+        """Show that this server lives, when it is time."""
+        if time.monotonic() < self._beat_at:
+            return
+        self._runtime.serving.beat(server=self._server)
+        self._beat_at = time.monotonic() + BEAT_SECONDS
+
+    def _try_to_beat(self) -> None:
+        try:
+            self._beat()
+        except Unavailable as error:  # the store will be back
+            _log.warning("cannot show that this server lives: %s", error)
 
     # -- beginning
 
     def adopt(self) -> None:
         """Bring the records in line with what runs: an earlier reconciler or server may have been killed."""
         serving = self._runtime.serving
+        self._beat()
         self._seq = serving.latest_change(0)
         serving.end_others(url=self._url, server=self._server)
         known = {endpoint.name for endpoint in serving.endpoints()}
@@ -126,6 +144,7 @@ class Reconciler:
         while True:
             self._pause(EVERY)
             try:
+                self._beat()
                 newest = self._runtime.serving.latest_change(self._seq)
                 due = any(at <= time.monotonic() for at in self._retry_at.values())
                 if newest > self._seq or due:
@@ -203,6 +222,8 @@ class Reconciler:
 
     def _ask(self, message: dict[str, Any]) -> Message:
         self._channel.send(message)
+        while not self._channel.wait(BEAT_SECONDS):  # loading a model may take long
+            self._try_to_beat()
         while (replies := self._channel.receive()) is not None:
             if replies:
                 return replies[-1]

@@ -8,9 +8,10 @@ import msgspec
 
 from tidemill.core.errors import unknown
 from tidemill.core.records.events import Event
-from tidemill.core.records.serving import Endpoint, Generation, generation_digest
+from tidemill.core.records.serving import LIVE, Endpoint, Generation, generation_digest
 from tidemill.core.scope import Scope
 from tidemill.core.specs.serving import Graph
+from tidemill.serving.presence import beat, leave, present
 from tidemill.stores.metadata.protocol import MetadataStore, Reader, Writer
 
 FOLLOWED = ("alias.moved", "definition.applied")
@@ -55,7 +56,7 @@ class Serving:
             return reader.find(Endpoint, {"project": self._scope.project}, order=["name"])
 
     def generations(self, endpoint: str, *, limit: int = 100) -> list[Generation]:
-        """Generations of an endpoint, newest first.
+        """Generations of an endpoint, newest first; one whose server was killed has the state `gone`.
 
         Raises:
             NotFound: There is no such endpoint.
@@ -73,9 +74,10 @@ class Serving:
         with self._metadata.read() as reader:
             found = self._endpoint(reader, endpoint)
             where = {"project": self._scope.project, "endpoint": endpoint, "state": "serving"}
-            serving = reader.find(Generation, where, order=["-number"])
+            serving = present(reader, reader.find(Generation, where, order=["-number"]))
             last = self._generations(reader, endpoint, 1)
-        return EndpointStatus(endpoint=found, serving=tuple(serving), last=last[0] if last else None)
+        alive = tuple(one for one in serving if one.state == "serving")
+        return EndpointStatus(endpoint=found, serving=alive, last=last[0] if last else None)
 
     def numbers_of(self, graph: Graph) -> list[int]:
         """The generations that ran exactly this graph, with whatever versions of its models."""
@@ -93,7 +95,7 @@ class Serving:
 
     def _generations(self, reader: Reader, endpoint: str, limit: int) -> list[Generation]:
         where = {"project": self._scope.project, "endpoint": endpoint}
-        return reader.find(Generation, where, order=["-number"], limit=limit)
+        return present(reader, reader.find(Generation, where, order=["-number"], limit=limit))
 
     # -- what the reconciler of a server writes
 
@@ -116,6 +118,11 @@ class Serving:
             writer.add(staged)
         return staged
 
+    def beat(self, *, server: str) -> None:
+        """Record that a server lives; without that its generations soon count as gone."""
+        with self._metadata.write() as writer:
+            beat(writer, self._scope, server)
+
     def started(self, generation: Generation, workers: Sequence[int]) -> None:
         """Record that a generation answers, and that the one before it on the same server does not any more."""
         now = self._scope.now()
@@ -136,17 +143,19 @@ class Serving:
 
     def end_others(self, *, url: str, server: str) -> None:
         """Record the end of generations at this address whose server is gone: it was killed before it could do so."""
-        where = {"project": self._scope.project, "url": url, "server": ("!=", server), "state": ["staged", "serving"]}
-        self._end(where, "its server ended")
+        where = {"project": self._scope.project, "url": url, "server": ("!=", server), "state": list(LIVE)}
+        with self._metadata.write() as writer:
+            self._end(writer, where, "its server ended")
 
     def end_all(self, *, server: str) -> None:
         """Record the end of all generations of a server that stops."""
-        where = {"project": self._scope.project, "server": server, "state": ["staged", "serving"]}
-        self._end(where, "its server stopped")
-
-    def _end(self, where: Mapping[str, object], detail: str) -> None:
+        where = {"project": self._scope.project, "server": server, "state": list(LIVE)}
         with self._metadata.write() as writer:
-            writer.change(Generation, where, state="retired", detail=detail, ended_at=self._scope.now())
+            self._end(writer, where, "its server stopped")
+            leave(writer, self._scope, server)
+
+    def _end(self, writer: Writer, where: Mapping[str, object], detail: str) -> None:
+        writer.change(Generation, where, state="retired", detail=detail, ended_at=self._scope.now())
 
     def _where(self, generation: Generation) -> dict[str, object]:
         return {"project": self._scope.project, "endpoint": generation.endpoint, "number": generation.number}

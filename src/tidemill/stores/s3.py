@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from tidemill.core.errors import InvalidArgument, NotFound, PermissionDenied, TidemillError, Unavailable
@@ -110,3 +111,21 @@ def explained(place: Place, error: BaseException) -> TidemillError:
 def no_bucket(place: Place) -> NotFound:
     """The error of an absent bucket."""
     return NotFound(f"there is no bucket {place.bucket!r}", hint="Create it, or correct the URL of the store")
+
+
+def bucket_answers(files: Any, place: Place) -> str:
+    """Ask the server for the bucket; returns what to tell about it.
+
+    Args:
+        files: An s3fs file system.
+        place: Bucket and prefix.
+
+    Raises:
+        NotFound: There is no such bucket.
+        PermissionDenied: The credentials are refused.
+        Unavailable: The server does not answer.
+    """
+    with s3_errors(place):
+        if not files.exists(place.bucket):
+            raise no_bucket(place)
+    return f"answers at {endpoint()}; credentials from {credentials()}"

@@ -77,6 +77,16 @@ def settled_lag(consumer: Consumer, expected: int, patience: float = 10.0) -> in
     return found
 
 
+def _growing(producer: Producer) -> Iterator[int]:
+    """Send ten events, and count one more for each further attempt, as long as there is patience for one."""
+    producer.send(numbered(0, 10))
+    ends, count = time.monotonic() + PATIENCE, 10
+    while time.monotonic() < ends:
+        yield count
+        count += 1
+    raise AssertionError("no claim lasted for one attempt")
+
+
 def poll_until(consumer: Consumer, count: int, limit: int = 1000) -> list[Event]:
     """At least `count` events, polled until they are there; the consumer may first have to wait for its turn."""
     found: list[Event] = []
@@ -303,21 +313,26 @@ class LeasedSuite:
                 other.seek(checkpoint.get)
                 event = poll_until(other, 10)[6]
                 checkpoint[event.partition] = event.position
-                assert slow.poll(10, timeout=0.0) == []
-                assert slow.lag() == {}
-            assert payloads(poll_until(slow, 3)) == numbered(7, 10)
+                found, lag = slow.poll(10, timeout=0.0), slow.lag()
+                if other.lag():  # its claim did not end meanwhile: the machine was not too slow for it
+                    assert (found, lag) == ([], {})
+            assert payloads(found + poll_until(slow, 3 - len(found))) == numbered(7, 10)
 
     def test_a_process_that_ends_late_takes_nothing_from_another_one(self, place: Place, producer: Producer) -> None:
-        producer.send(numbered(0, 10))
-        late = place.consumer()
-        poll_until(late, 10)
-        with closing(place.consumer()) as other:
-            poll_until(other, 10)
-            late.close()
-            with closing(place.consumer()) as third:
-                assert third.poll(10, timeout=0.0) == []
-            producer.send(numbered(10, 11))
-            assert payloads(poll_until(other, 1)) == numbered(10, 11)
+        for count in _growing(producer):
+            late = place.consumer()
+            poll_until(late, count)
+            with closing(place.consumer()) as other:
+                poll_until(other, count)
+                late.close()
+                with closing(place.consumer()) as third:
+                    taken = third.poll(10, timeout=0.0)
+                producer.send([b"new"])
+                went_on = payloads(poll_until(other, 1))
+            # Where this took longer than the other one's own claim lasts, time ended it: that says nothing of the late one.
+            if went_on == [b"new"]:
+                break
+        assert taken == []
 
 
 class RemoteSuite:

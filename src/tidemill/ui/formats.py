@@ -25,7 +25,9 @@ def number(value: Any) -> str:
     """
     if value is None:
         return NOTHING
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, int | float):
         return str(value)
     if isinstance(value, int):
         return f"{value:,}"
@@ -145,17 +147,25 @@ def day(micros: int) -> str:
     return to_datetime(micros).strftime("%Y-%m-%d" if micros % _DAY == 0 else "%Y-%m-%d %H:%M")
 
 
-_ID = re.compile(r"\b[0-9a-f]{24}([0-9a-f]{8})\b")
+_ID = re.compile(r"\b(?:[0-9a-f]{56}|[0-9a-f]{24})([0-9a-f]{8})\b")
+_MOMENT = re.compile(r"\b(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(?::\d\d(?:\.\d+)?)?Z")
 
 
 def brief(text: str) -> str:
-    """A sentence with the ids in it shortened.
+    """A sentence with the ids and digests in it shortened, and its times as they are written elsewhere on the pages.
 
     Example:
         >>> brief("candidate of run 0192f0c1e5b87a9d8c1f2e3d4c5b6a79")
         'candidate of run 4c5b6a79'
+        >>> brief("drifted since 2013-11-29T00:00:00Z, on rows since 2013-11-18T00:55:00Z")
+        'drifted since 2013-11-29, on rows since 2013-11-18 00:55 UTC'
     """
-    return _ID.sub(r"\1", text)
+    return _MOMENT.sub(_short_moment, _ID.sub(r"\1", text))
+
+
+def _short_moment(found: re.Match[str]) -> str:
+    date, time = found.groups()
+    return date if found[0].endswith(("T00:00Z", "T00:00:00Z")) else f"{date} {time} UTC"
 
 
 def short_id(value: str) -> str:

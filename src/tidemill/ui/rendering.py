@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup
 
 from tidemill.core.times import format_time
-from tidemill.ui import formats
+from tidemill.ui import facts, formats
 from tidemill.ui.charts.distribution import distribution
 from tidemill.ui.charts.gantt import gantt
 from tidemill.ui.charts.graph import graph
@@ -48,6 +48,7 @@ def environment() -> Environment:
     env.globals.update(
         stations=STATIONS, count_of=formats.count_of, sparkline=sparkline, heatmap=heatmap, line_chart=line_chart,
         distribution=distribution, heat_levels=LEVELS, nothing=formats.NOTHING, gantt=gantt, graph=graph, step_chart=step_chart,
+        label_of=facts.label, written=facts.written, long_text=facts.LONG,
     )  # fmt: skip
     return env
 

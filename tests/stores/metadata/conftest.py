@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, NullPool, create_engine, text
-from tests.conftest import fresh_mariadb
+from tests.fixtures.servers import fresh_mariadb
 
 from tidemill.stores.metadata.format import FORMAT
 from tidemill.stores.metadata.open import open_metadata

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import socket
 from pathlib import Path
 
 import polars as pl
@@ -94,11 +93,7 @@ def test_a_missing_bucket_is_named(s3: None, tmp_path: Path) -> None:
 
 
 @pytest.mark.service
-def test_no_server_at_the_endpoint(s3: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+def test_no_server_at_the_endpoint(no_endpoint: None, tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"s3://mill cannot be reached.*AWS_ENDPOINT_URL") as caught:
         open_tables("s3://mill", tmp_path).append("t", pl.DataFrame({"n": [1]}))
     assert "geheim77" not in str(caught.value)

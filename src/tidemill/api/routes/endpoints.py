@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
@@ -10,6 +11,7 @@ from tidemill.api.paging import DEFAULT_LIMIT, Limit, Offset, Page, find_page
 from tidemill.core.errors import unknown
 from tidemill.core.records.serving import Endpoint, Generation
 from tidemill.platform import Platform
+from tidemill.serving.presence import present
 
 
 @get("/endpoints", sync_to_thread=True, summary="Endpoints")
@@ -32,8 +34,10 @@ def endpoint(platform: NamedDependency[Platform], name: FromPath[str]) -> Endpoi
 def generations(
     platform: NamedDependency[Platform], name: FromPath[str], limit: Limit = DEFAULT_LIMIT, offset: Offset = 0
 ) -> Page[Generation]:
-    """Generations, newest first."""
-    return find_page(platform, Generation, {"endpoint": name}, ["-number"], limit, offset)
+    """Generations, newest first; one whose server was killed has the state `gone`."""
+    page = find_page(platform, Generation, {"endpoint": name}, ["-number"], limit, offset)
+    with platform.metadata.read() as reader:
+        return msgspec.structs.replace(page, items=present(reader, page.items))
 
 
 HANDLERS = [endpoints, endpoint, generations]

@@ -10,6 +10,9 @@ import msgspec
 from tidemill.core.ids import digest_text
 from tidemill.core.records.record import Json, Record
 
+LIVE = ("staged", "serving")
+"""States of a generation that runs, or is about to."""
+
 
 class Endpoint(Record, frozen=True, kw_only=True):
     """An address: a graph that is served."""

@@ -9,7 +9,7 @@ from fsspec import AbstractFileSystem
 
 from tidemill.core.errors import MissingExtra
 from tidemill.stores.artifacts.filesystem import RemoteArtifacts
-from tidemill.stores.s3 import Place, credentials, endpoint, is_installed, no_bucket, s3_errors
+from tidemill.stores.s3 import Place, bucket_answers, is_installed, s3_errors
 
 
 class S3Artifacts(RemoteArtifacts):
@@ -30,17 +30,8 @@ class S3Artifacts(RemoteArtifacts):
         self._place = place
 
     def check(self) -> str:
-        """Ask the server for the bucket; returns what to tell about it.
-
-        Raises:
-            NotFound: There is no such bucket.
-            PermissionDenied: The credentials are refused.
-            Unavailable: The server does not answer.
-        """
-        with self._errors():
-            if not self._fs.exists(self._place.bucket):
-                raise no_bucket(self._place)
-        return f"answers at {endpoint()}; credentials from {credentials()}"
+        """Ask the server for the bucket; see `bucket_answers`."""
+        return bucket_answers(self._fs, self._place)
 
 
 def _files() -> AbstractFileSystem:

@@ -14,7 +14,6 @@ from sqlalchemy import (
     Connection,
     Engine,
     Insert,
-    Pool,
     PoolResetState,
     UnaryExpression,
     create_engine,
@@ -62,7 +61,6 @@ class MariadbDialect:
 
     def __init__(self, url: str) -> None:
         self._url = _parse(url)
-        self._abandoned: list[Pool] = []
         self.name = self._url.set(drivername="mysql", password=None, query={}).render_as_string()
         self._take_turn = _take_turn(str(self._url.database))
         # It makes writers follow one another, so that the event log's numbers appear in order and what a transaction has
@@ -115,11 +113,6 @@ class MariadbDialect:
                 hint="Check that the server runs, and `metadata` in tidemill.toml; `tidemill doctor` tries it again",
             )
         return None
-
-    def forget_connections(self) -> None:
-        """Closing an inherited connection would end the parent's session: it is kept, unused, to the end."""
-        self._abandoned.append(self.engine.pool)
-        self.engine.dispose(close=False)
 
     def close(self) -> None:
         """Close the connections."""

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-from sqlalchemy import URL, Connection, Engine, Insert, Pool, create_engine, make_url
+from sqlalchemy import URL, Connection, Engine, Insert, create_engine, make_url
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
@@ -35,7 +35,6 @@ class PostgresDialect:
 
     def __init__(self, url: str) -> None:
         self._url = _parse(url)
-        self._abandoned: list[Pool] = []
         self.name = self._url.set(password=None, query={}).render_as_string()
         self.engine = _engine(self._url)
 
@@ -73,11 +72,6 @@ class PostgresDialect:
                 hint="Check that the server runs, and `metadata` in tidemill.toml; `tidemill doctor` tries it again",
             )
         return None
-
-    def forget_connections(self) -> None:
-        """Closing an inherited connection would end the parent's session: it is kept, unused, to the end."""
-        self._abandoned.append(self.engine.pool)
-        self.engine.dispose(close=False)
 
     def close(self) -> None:
         """Close the connections."""

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Pool
 from sqlalchemy.exc import DBAPIError
 
 from tidemill.core.errors import Conflict
@@ -30,6 +30,7 @@ class SqlMetadata:
     def __init__(self, dialect: Dialect, name: str) -> None:
         self._dialect = dialect
         self._name = name
+        self._abandoned: list[Pool] = []
         self._reset()
 
     def _reset(self) -> None:
@@ -118,8 +119,17 @@ class SqlMetadata:
 
     def _own_process(self) -> None:
         if self._pid != os.getpid():
-            self._dialect.forget_connections()
+            self._forget_connections()
             self._reset()
+
+    def _forget_connections(self) -> None:
+        """After a fork: use none of the parent's connections, and close none either.
+
+        Closing one would end the parent's session, or drop its locks: all are kept, unused, until the process ends.
+        """
+        engine = self._dialect.engine
+        self._abandoned.append(engine.pool)
+        engine.dispose(close=False)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, Insert, Pool, create_engine, event
+from sqlalchemy import URL, Connection, Engine, Insert, create_engine, event
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError
 
@@ -45,7 +45,6 @@ class SqliteDialect:
         with disk_errors(str(file)):
             file.parent.mkdir(parents=True, exist_ok=True)
         self._turn = FileLock(file.with_name(f"{file.name}.lock"))
-        self._abandoned: list[Pool] = []
         self.engine = _engine(file, synchronous)
 
     def turn(self) -> AbstractContextManager[None]:
@@ -83,11 +82,6 @@ class SqliteDialect:
         if name.startswith(("SQLITE_CANTOPEN", "SQLITE_IOERR", *_PASSING)):
             return Unavailable(f"{self._file} cannot be used: {error.orig}", hint="Check the disk and the folder")
         return None
-
-    def forget_connections(self) -> None:
-        """Closing an inherited connection would drop locks; it is kept, unused, until the process ends."""
-        self._abandoned.append(self.engine.pool)
-        self.engine.dispose(close=False)
 
     def close(self) -> None:
         """Close the connections and the lock."""

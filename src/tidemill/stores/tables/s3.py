@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from tidemill.core.errors import MissingExtra
-from tidemill.stores.s3 import Place, credentials, endpoint, is_installed, no_bucket, s3_errors
+from tidemill.stores.s3 import Place, bucket_answers, is_installed, s3_errors
 from tidemill.stores.tables.folders import (
     FIRST_COMMIT,
     LAST_CHECKPOINT,
@@ -62,17 +62,8 @@ class S3Folders:
         return s3_errors(self._place)
 
     def check(self) -> str:
-        """Ask the server for the bucket; returns what to tell about it.
-
-        Raises:
-            NotFound: There is no such bucket.
-            PermissionDenied: The credentials are refused.
-            Unavailable: The server does not answer.
-        """
-        with self.errors():
-            if not self._fs.exists(self._place.bucket):
-                raise no_bucket(self._place)
-        return f"answers at {endpoint()}; credentials from {credentials()}"
+        """Ask the server for the bucket; see `bucket_answers`."""
+        return bucket_answers(self._fs, self._place)
 
     def location(self, name: str) -> str:
         """The URL."""

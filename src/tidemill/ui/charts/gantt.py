@@ -11,8 +11,9 @@ from tidemill.ui.charts.scales import linear
 from tidemill.ui.charts.svg import drawing, element, titled
 from tidemill.ui.formats import duration
 
-_ROW, _LEFT, _RIGHT = 20, 264, 84
-_CHARS = 40
+_ROW, _RIGHT, _INDENT = 20, 84, 12
+_CHAR, _MOST_CHARS = 6.4, 64
+"""Pixels of a character of a name, and how many of a name are shown."""
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,14 +29,15 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
 
 def gantt(spans: Sequence[Span], *, label: str, width: int = 960) -> Markup:
     """Draw the parts in their order."""
+    left = max((_length(one) for one in spans), default=0.0) + 12
     begin = min((one.start for one in spans), default=0)
     last = max((one.end for one in spans), default=1)
-    across = linear(begin, max(last, begin + 1), _LEFT, width - _RIGHT)
+    across = linear(begin, max(last, begin + 1), left, width - _RIGHT)
     parts = []
     for index, one in enumerate(spans):
         y, x = index * _ROW, across(one.start)
         size = max(across(one.end) - x, 2.0)
-        name = element("text", _short(one), x=one.depth * 12, y=y + 14)
+        name = element("text", _short(one), x=one.depth * _INDENT, y=y + 14)
         bar = element("rect", x=x, y=y + 4, width=size, height=_ROW - 8, class_=one.status)
         took = element("text", duration(one.end - one.start), x=x + size + 6, y=y + 14, class_="axis")
         parts.append(
@@ -45,5 +47,8 @@ def gantt(spans: Sequence[Span], *, label: str, width: int = 960) -> Markup:
 
 
 def _short(one: Span) -> str:
-    room = _CHARS - 2 * one.depth
-    return one.name if len(one.name) <= room else f"{one.name[: room - 1]}…"
+    return one.name if len(one.name) <= _MOST_CHARS else f"{one.name[: _MOST_CHARS - 1]}…"
+
+
+def _length(one: Span) -> float:
+    return one.depth * _INDENT + len(_short(one)) * _CHAR

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 from markupsafe import Markup
 
 from tidemill.ui.charts.svg import drawing, element, titled
 
-_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _CHARS = 130, 40, 20, 12, 18
+_LEAST_WIDTH, _PAD, _GAP_X, _GAP_Y = 72, 8, 20, 12
+_CHAR, _LINE = 6.6, 14
+"""Pixels of a character and of a line, in the widest of the usual fonts."""
+
+_CHARS = 32
+"""Characters of one line of a label; the rest of a longer one stands below."""
+
+_WORD = re.compile(r"[^\W_]*[\W_]+|[^\W_]+")
 
 
 class Box(msgspec.Struct, frozen=True, kw_only=True):
-    """A node: `kind` above `label`; `title` when hovered; a link when `href` is given."""
+    """A node: `kind` above `label`, which is never cut; `title` when hovered; a link when `href` is given."""
 
     key: str
     kind: str
@@ -21,6 +30,15 @@ class Box(msgspec.Struct, frozen=True, kw_only=True):
     title: str = ""
     href: str | None = None
     root: bool = False
+
+
+class _Place(NamedTuple):
+    """Where a box is drawn."""
+
+    x: int
+    y: int
+    width: int
+    height: int
 
 
 class Graph(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,11 +51,29 @@ class Graph(msgspec.Struct, frozen=True, kw_only=True):
 def graph(model: Graph, *, label: str) -> Markup:
     """Draw it, every node right of all that go into it."""
     places = _places(model)
-    width = max((x for x, _ in places.values()), default=0) + _WIDTH + 2
-    height = max((y for _, y in places.values()), default=0) + _HEIGHT + 2
+    width = max((place.x + place.width for place in places.values()), default=0) + 2
+    height = max((place.y + place.height for place in places.values()), default=0) + 2
     edges = [_edge(places[a], places[b]) for a, b in model.edges if a in places and b in places]
-    boxes = [_box(box, *places[box.key]) for box in model.boxes]
+    boxes = [_box(box, places[box.key]) for box in model.boxes]
     return drawing(width, height, *edges, *boxes, label=label, class_="graph", role="group")
+
+
+def lines(label: str) -> list[str]:
+    """A label in lines, broken where its words end if they are short enough.
+
+    Example:
+        >>> lines("late-flight@challenger")
+        ['late-flight@challenger']
+        >>> lines("deliveries_of_the_last_day_by_courier_and_district")
+        ['deliveries_of_the_last_day_by_', 'courier_and_district']
+    """
+    found = [""]
+    for word in _WORD.findall(label):
+        for part in (word[start : start + _CHARS] for start in range(0, len(word), _CHARS)):
+            if len(found[-1]) + len(part) > _CHARS:
+                found.append("")
+            found[-1] += part
+    return found
 
 
 def layers(keys: Sequence[str], edges: Sequence[tuple[str, str]]) -> dict[str, int]:
@@ -91,38 +127,67 @@ def _reached(start: str, after: Mapping[str, set[str]], seen: set[str]) -> set[s
     return seen
 
 
-def _places(model: Graph) -> Mapping[str, tuple[int, int]]:
+def _places(model: Graph) -> dict[str, _Place]:
+    """Each layer as wide as its longest line, each row as high as its longest label."""
     rank = layers([box.key for box in model.boxes], model.edges)
-    order = {layer: index for index, layer in enumerate(sorted(set(rank.values())))}
+    rows = _rows(model, rank)
+    widths = {layer: max(_width(box) for box in model.boxes if rank[box.key] == layer) for layer in set(rank.values())}
+    heights = {row: max(_height(box) for box in model.boxes if rows[box.key] == row) for row in set(rows.values())}
+    lefts, tops = _starts(widths, _GAP_X), _starts(heights, _GAP_Y)
+    return {
+        key: _Place(lefts[rank[key]], tops[row], widths[rank[key]], heights[row]) for key, row in rows.items()
+    }  # fmt: skip
+
+
+def _rows(model: Graph, rank: Mapping[str, int]) -> dict[str, int]:
+    """The row of each node in its layer: beside what goes into it, so that few edges cross."""
     rows: dict[str, int] = {}
-    for layer in order:
+    for layer in sorted(set(rank.values())):
         keys = [box.key for box in model.boxes if rank[box.key] == layer]
-        # Beside what goes into it, so that few edges cross.
         keys.sort(
             key=lambda key: _mean([rows[source] for source, target in model.edges if target == key and source in rows])
         )
         rows |= {key: row for row, key in enumerate(keys)}
-    return {key: (1 + order[rank[key]] * (_WIDTH + _GAP_X), 1 + row * (_HEIGHT + _GAP_Y)) for key, row in rows.items()}
+    return rows
 
 
 def _mean(values: Sequence[int]) -> float:
     return sum(values) / len(values) if values else 0.0
 
 
-def _edge(source: tuple[int, int], target: tuple[int, int]) -> Markup:
-    x1, y1 = source[0] + _WIDTH, source[1] + _HEIGHT // 2
-    x2, y2 = target[0] - 6, target[1] + _HEIGHT // 2
+def _width(box: Box) -> int:
+    return max(_LEAST_WIDTH, round(max(len(line) for line in (box.kind, *lines(box.label))) * _CHAR) + 2 * _PAD)
+
+
+def _height(box: Box) -> int:
+    return 26 + _LINE * len(lines(box.label))
+
+
+def _starts(sizes: Mapping[int, int], gap: int) -> dict[int, int]:
+    """Where each begins when they follow one another."""
+    found, at = {}, 1
+    for key in sorted(sizes):
+        found[key] = at
+        at += sizes[key] + gap
+    return found
+
+
+def _edge(source: _Place, target: _Place) -> Markup:
+    x1, y1 = source.x + source.width, source.y + source.height // 2
+    x2, y2 = target.x - 6, target.y + target.height // 2
     middle = (x1 + x2) // 2
     line = element("path", d=f"M{x1} {y1} C{middle} {y1} {middle} {y2} {x2} {y2}", class_="edge")
     return element("g", line, element("path", d=f"M{x2} {y2 - 4} l6 4 l-6 4 z", class_="arrow"))
 
 
-def _box(box: Box, x: int, y: int) -> Markup:
-    shown = box.label if len(box.label) <= _CHARS else f"{box.label[: _CHARS - 1]}…"
+def _box(box: Box, place: _Place) -> Markup:
     parts = [
-        element("rect", x=x, y=y, width=_WIDTH, height=_HEIGHT),
-        element("text", box.kind, x=x + 8, y=y + 15, class_="kind"),
-        element("text", shown, x=x + 8, y=y + 31),
+        element("rect", x=place.x, y=place.y, width=place.width, height=place.height),
+        element("text", box.kind, x=place.x + _PAD, y=place.y + 15, class_="kind"),
+        *(
+            element("text", line, x=place.x + _PAD, y=place.y + 31 + _LINE * number)
+            for number, line in enumerate(lines(box.label))
+        ),
     ]
     look = "node root" if box.root else "node"
     return titled(box.title or f"{box.kind} {box.label}", *parts, href=box.href, class_=look)

@@ -10,6 +10,7 @@ from tidemill.core.records.alerting import Alert, Decision, Notification
 from tidemill.core.records.events import DefinitionVersion
 from tidemill.core.records.runs import Run
 from tidemill.core.records.serving import Endpoint, Generation
+from tidemill.serving.presence import GONE, present
 from tidemill.stores.metadata.protocol import Reader
 from tidemill.ui.formats import count_of, short_id
 from tidemill.ui.views.happenings import page_of
@@ -72,24 +73,34 @@ def _firing(reader: Reader, project: str) -> Iterator[Attention]:
 def _endpoints(reader: Reader, project: str) -> Iterator[Attention]:
     for endpoint in reader.find(Endpoint, {"project": project}, order=["name"]):
         where = {"project": project, "endpoint": endpoint.name}
-        last = reader.find(Generation, where, order=["-number"], limit=1)
-        if last and last[0].state == "failed":
-            yield Attention(
-                state="broken", word="failed", href=f"/endpoints/{endpoint.name}", at=last[0].created_at,
-                text=f"Generation {last[0].number} of endpoint {endpoint.name} did not start: {last[0].detail}",
-            )  # fmt: skip
-        elif last and last[0].state == "retired" and not reader.count(Generation, {**where, "state": "serving"}):
-            yield Attention(
-                state="attention", word="stopped", href=f"/endpoints/{endpoint.name}", at=last[0].ended_at,
-                text=f"Endpoint {endpoint.name} is not served: {last[0].detail or 'its server stopped'}.",
-                hint="tidemill serve",
-            )  # fmt: skip
-        elif not last:
-            yield Attention(
-                state="attention", word="waiting", href=f"/endpoints/{endpoint.name}",
-                text=f"Endpoint {endpoint.name} has answered nothing yet: no generation was started.",
-                hint="tidemill serve",
-            )  # fmt: skip
+        last = present(reader, reader.find(Generation, where, order=["-number"], limit=1))
+        serving = present(reader, reader.find(Generation, {**where, "state": "serving"}))
+        served = any(one.state == "serving" for one in serving)
+        said = _unserved(endpoint.name, last[0] if last else None)
+        if said is not None and (said.word == "failed" or not served):
+            yield said
+
+
+def _unserved(name: str, last: Generation | None) -> Attention | None:
+    """What is the matter with an endpoint's last generation; None if nothing is."""
+    href = f"/endpoints/{name}"
+    if last is None:
+        return Attention(
+            state="attention", word="waiting", href=href, hint="tidemill serve",
+            text=f"Endpoint {name} has answered nothing yet: no generation was started.",
+        )  # fmt: skip
+    if last.state == "failed":
+        return Attention(
+            state="broken", word="failed", href=href, at=last.created_at,
+            text=f"Generation {last.number} of endpoint {name} did not start: {last.detail}",
+        )  # fmt: skip
+    if last.state in (GONE, "retired"):
+        return Attention(
+            state="broken" if last.state == GONE else "attention", word="gone" if last.state == GONE else "stopped",
+            href=href, at=last.ended_at, hint="tidemill serve",
+            text=f"Endpoint {name} is not served: {last.detail or 'its server stopped'}.",
+        )  # fmt: skip
+    return None
 
 
 def _failed_runs(reader: Reader, project: str, since: int) -> Iterator[Attention]:

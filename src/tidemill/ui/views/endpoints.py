@@ -11,6 +11,7 @@ from tidemill.core.errors import unknown
 from tidemill.core.records.models import AliasMove
 from tidemill.core.records.serving import Endpoint, Generation
 from tidemill.platform import Platform
+from tidemill.serving.presence import GONE, present
 from tidemill.stores.metadata.protocol import Reader
 from tidemill.ui.charts.graph import Box, Graph
 from tidemill.ui.charts.lines import LineChart
@@ -18,7 +19,7 @@ from tidemill.ui.views.monitor_data import definitions
 from tidemill.ui.views.traffic import Traffic, traffic
 
 MOST_GENERATIONS = 20
-STATES = {"serving": "good", "staged": "running", "failed": "broken", "retired": "idle"}
+STATES = {"serving": "good", "staged": "running", "failed": "broken", GONE: "broken", "retired": "idle"}
 
 
 class GenerationRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,7 +113,8 @@ def endpoint(platform: Platform, name: str) -> EndpointPage:
 def _generations(reader: Reader, project: str, name: str, limit: int) -> list[GenerationRow]:
     found = reader.find(Generation, {"project": project, "endpoint": name}, order=["-number"], limit=limit)
     return [
-        GenerationRow(generation=one, state=STATES.get(one.state, "idle"), models=_models(one.models)) for one in found
+        GenerationRow(generation=one, state=STATES.get(one.state, "idle"), models=_models(one.models))
+        for one in present(reader, found)
     ]
 
 

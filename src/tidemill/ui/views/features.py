@@ -133,7 +133,8 @@ def _state(entry: Entry) -> tuple[str, str]:
 def _consumer(uri: str) -> Consumer:
     kind, _, name = uri.partition("/")
     address = ADDRESSES.get(kind)
-    return Consumer(kind=kind.replace("_", " "), name=name, href=None if address is None else address.format(name))
+    shown = name.replace("/", " v") if kind == "model" else name
+    return Consumer(kind=kind.replace("_", " "), name=shown, href=None if address is None else address.format(name))
 
 
 def drawn(lineage: LineageGraph) -> Graph:

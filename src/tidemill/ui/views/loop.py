@@ -14,6 +14,7 @@ from tidemill.core.records.monitoring import MonitorWindow
 from tidemill.core.records.record import Record
 from tidemill.core.records.runs import Run
 from tidemill.core.records.serving import Generation
+from tidemill.serving.presence import present
 from tidemill.stores.metadata.protocol import Reader
 from tidemill.ui.formats import count_of
 
@@ -119,7 +120,8 @@ def _models(reader: Reader, project: str) -> Station:
 
 
 def _endpoints(reader: Reader, project: str, count: int) -> Station:
-    serving = reader.find(Generation, {"project": project, "state": "serving"}, order=["-created_at"])
+    found = reader.find(Generation, {"project": project, "state": "serving"}, order=["-created_at"])
+    serving = [one for one in present(reader, found) if one.state == "serving"]
     return Station(
         name="Endpoints", count=count, noun="endpoint",
         detail=f"generation {serving[0].number}" if serving else "not serving",

@@ -48,7 +48,7 @@ class MonitorRow(msgspec.Struct, frozen=True, kw_only=True):
     """A monitor in the list.
 
     Attributes:
-        evidence: Latest evidence of drift as a share of what alarms, in powers of ten; 1 or more means alarm.
+        evidence: Latest evidence of drift as a share of what alarms, in powers of ten; an alarm needs 1 or more.
         metric: The name of the metric in `metrics`.
         metrics: That metric in the latest windows, oldest first.
     """

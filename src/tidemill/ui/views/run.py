@@ -8,7 +8,7 @@ import msgspec
 
 from tidemill.core.records.runs import Link, MetricPoint, Run
 from tidemill.platform import Platform
-from tidemill.tracking.lineage import LineageGraph
+from tidemill.tracking.lineage import LineageGraph, Node
 from tidemill.ui.charts.gantt import Span
 from tidemill.ui.charts.graph import Box, Graph, reduced
 from tidemill.ui.charts.lines import Line
@@ -124,16 +124,24 @@ def _lineage(run: Run, traced: Sequence[LineageGraph]) -> Graph:
     connected = {uri for edge in edges for uri in edge} | {root}
     kept = {uri: nodes[uri] for uri in [one for one in nodes if one in connected][:MOST_NODES]}
     boxes = [
-        Box(key=node.uri, kind=node.kind, label=_label(node.kind, node.label), title=node.uri, root=node.uri == root,
+        Box(key=node.uri, kind=_kind(node), label=_label(node.kind, node.label), title=node.uri, root=node.uri == root,
             href=f"/runs/{node.uri.partition('/')[2]}" if node.kind == "run" and node.uri != root else None)
         for node in kept.values()
     ]  # fmt: skip
     return Graph(boxes=boxes, edges=reduced(list(edges)))
 
 
+def _kind(node: Node) -> str:
+    """What it is; of datasets, which are often of one name, also how many rows they have."""
+    rows = node.detail.get("rows") if node.kind == "dataset" else None
+    return node.kind if rows is None else f"{node.kind}, {number(rows)} rows"
+
+
 def _label(kind: str, label: str) -> str:
     if kind == "archive" or (kind == "artifact" and len(label) == 64):
         return short_id(label)
+    if kind in ("model", "generation"):
+        return label.replace("/", " v" if kind == "model" else " ")
     return label.removeprefix("sources/")
 
 
