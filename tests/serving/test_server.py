@@ -195,6 +195,7 @@ def test_a_killed_server_leaves_the_port_to_its_successor(ready_home: Home) -> N
             states = {g.number: (g.state, g.detail) for g in home.serving.generations("fare")}
             assert states[1] == ("retired", "its server ended")
             assert states[2][0] == "serving"
+            assert [lease.holder for lease in leases(home)] == [f"{socket.gethostname()}:{second.process.pid}"]
         wait_until(lambda: not any(alive(pid) for pid in orphans))
 
 

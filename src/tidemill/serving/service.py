@@ -145,6 +145,8 @@ class Serving:
         """Record the end of generations at this address whose server is gone: it was killed before it could do so."""
         where = {"project": self._scope.project, "url": url, "server": ("!=", server), "state": list(LIVE)}
         with self._metadata.write() as writer:
+            for gone in {one.server for one in writer.find(Generation, where)}:
+                leave(writer, self._scope, gone)
             self._end(writer, where, "its server ended")
 
     def end_all(self, *, server: str) -> None:
