@@ -13,6 +13,9 @@ from collections.abc import Iterator
 import pytest
 from tests.fixtures.servers import answers, require_service
 
+PATIENCE = 200.0
+"""Seconds for the server to start: usually one, far more where a busy machine reads its packages for the first time."""
+
 
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
@@ -31,7 +34,8 @@ def s3_endpoint() -> Iterator[str]:
 
 
 def wait_until_it_answers(server: subprocess.Popen[bytes], port: int) -> None:
-    for _ in range(600):
+    ends = time.monotonic() + PATIENCE
+    while time.monotonic() < ends:
         assert server.poll() is None, "the S3 server ended"
         try:
             answers(("127.0.0.1", port))
