@@ -39,7 +39,8 @@ class LmdbReader:
     def _begin(self, *, again: bool = False) -> None:
         """Begin a transaction; one that is begun again knows its moment whatever there is in the log."""
         self._transaction = self._environment.begin()
-        self._quiet = not again and self._tail.is_empty(self._tail.file(self._transaction).log)
+        file = self._tail.file(self._transaction)
+        self._quiet = not again and self._tail.is_empty(file.log)
         absent = -1
         while not self._quiet:
             moment = self._tail.moment(self._transaction, absent=absent)
@@ -47,10 +48,11 @@ class LmdbReader:
                 self._moment: Moment = moment
                 self._quiet = moment.length == HEADER
                 break
-            absent = lmdb_views.log_number(self._transaction)
+            absent = file.log
             self._environment.end(self._transaction)
             self._transaction = self._environment.begin()
-        self._chunks = ChunkReader(self._transaction, self._tail.file(self._transaction))
+            file = self._tail.file(self._transaction)
+        self._chunks = ChunkReader(self._transaction, file)
 
     def _locked(self) -> Tail:
         """The log as of this moment, its lock held: give it back."""
