@@ -48,7 +48,7 @@ test: $(VENV)/.stamp-dev ## All tests but the slow ones, with line coverage
 	$(IN_MEMORY) $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --cov --cov-report=term $(PYTEST_ARGS)
 
 # One after the other, for several keep all cores busy; each is named before it runs, for single ones take minutes.
-verify: $(VENV)/.stamp-dev ## The slow tests
+verify: $(VENV)/.stamp-dev ## The slow tests: a quarter of an hour on two cores
 	$(IN_MEMORY) $(BIN)/python -m pytest -v -m slow $(PYTEST_ARGS) || [ $$? -eq 5 ]
 
 demo: $(VENV)/.stamp-demo ## A model's whole life on a year of flights: make demo DEMO_ARGS="--fast"

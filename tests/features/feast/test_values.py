@@ -105,7 +105,7 @@ def test_what_the_command_line_sends_is_read_as_the_requests_declare_it(platform
 
 
 @pytest.fixture(scope="module")
-def feast_python(tmp_path_factory) -> Iterator[Path]:
+def feast_python(tmp_path_factory, require) -> Iterator[Path]:
     """A Python with Feast: that of TIDEMILL_FEAST_PYTHON, or one made here."""
     given = os.environ.get("TIDEMILL_FEAST_PYTHON")
     if given:
@@ -114,7 +114,10 @@ def feast_python(tmp_path_factory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("feast") / "venv"
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     python = folder / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "-qq", f"feast=={FEAST}"], check=True)
+    pip = [python, "-m", "pip", "--no-input"]
+    download = [*pip, "download", "-qq", "--no-deps", f"feast=={FEAST}"]
+    require("a package index", lambda: subprocess.run(download, cwd=folder, check=True))
+    subprocess.run([*pip, "install", "-qq", f"feast=={FEAST}"], check=True)
     yield python
     shutil.rmtree(folder)  # half a gigabyte
 
