@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +15,8 @@ import numpy as np
 import polars as pl
 
 import tidemill as tm
-from bench.measure import Row, Size, durations
+from bench.measure import Row, Size, durations, peer, row
+from bench.panes import PANE, Panes
 from tidemill.core.clock import ManualClock
 from tidemill.core.scope import Scope
 from tidemill.features.online import Online
@@ -38,11 +41,31 @@ def run(size: Size, folder: Path) -> list[Row]:
     """Microseconds an event, the store made durable batch by batch."""
     rows = make(size)
     few = rows[: size.of(20_000, least=20)]
-    case = f"events into windows, {rows.height:,} events"
+    case, alone = f"events into windows, {rows.height:,} events", "events one by one"
     return [
         *durations(case, in_batches(rows, folder), size, per=rows.height, unit="us"),
-        *durations("events one by one", one_by_one(few, folder), size, per=few.height, unit="us"),
+        *by_peer("bytewax", "the panes in its stateful_map", case, rows, folder, size),
+        *durations(alone, one_by_one(few, folder), size, per=few.height, unit="us"),
+        *by_peer("storey", "windows to the pane", alone, few, folder, size),
     ]
+
+
+def by_peer(name: str, how: str, case: str, rows: pl.DataFrame, folder: Path, size: Size) -> list[Row]:
+    """The same by a peer, where its environment is installed; starting it does not count."""
+    python = peer(name)
+    if python is None:
+        return []
+    events = folder / f"{name}.json"
+    columns = rows.select("key", pl.col("event_ts").to_physical(), "v")
+    events.write_text(json.dumps(columns.rows()))
+    command = [str(python), str(Path(__file__).with_name(f"{name}_stream.py")), str(events)]
+    taken = []
+    for _ in range(min(size.repetitions, 3)):
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder)
+        answer = json.loads(done.stdout.splitlines()[-1])
+        assert answer["answered"] == rows.height, "each event is to be answered"
+        taken.append(answer["seconds"] * 1e6 / rows.height)
+    return [row(case, name, taken, "us", f"{name} {answer['version']}, {how}, not durable")]
 
 
 def in_batches(rows: pl.DataFrame, folder: Path) -> dict[str, Callable[[], object]]:
@@ -115,37 +138,5 @@ def panes(rows: pl.DataFrame) -> int:
         state = states.get(key)
         if state is None:
             state = states[key] = Panes()
-        answers += len(state.add(at // (HOUR // 6), value)) == 8
+        answers += len(state.add(at // PANE, value)) == 8
     return answers
-
-
-class Panes:
-    """The last day of one key in panes; running sums of both windows, maxima found over their panes."""
-
-    SIZES = (6, 144)
-
-    def __init__(self) -> None:
-        self.newest = 0
-        self.counts, self.sums, self.most = [0] * 144, [0.0] * 144, [float("-inf")] * 144
-        self.count, self.sum = [0, 0], [0.0, 0.0]
-
-    def add(self, pane: int, value: float) -> list[float]:
-        for number in range(self.newest + 1, min(pane, self.newest + 144) + 1):
-            for place, size in enumerate(self.SIZES):
-                old = (number - size) % 144
-                self.count[place] -= self.counts[old]
-                self.sum[place] -= self.sums[old]
-            new = number % 144
-            self.counts[new], self.sums[new], self.most[new] = 0, 0.0, float("-inf")
-        self.newest = max(pane, self.newest)
-        place = pane % 144
-        self.counts[place] += 1
-        self.sums[place] += value
-        self.most[place] = max(self.most[place], value)
-        answer: list[float] = []
-        for index, size in enumerate(self.SIZES):
-            self.count[index] += 1
-            self.sum[index] += value
-            last = max(self.most[number % 144] for number in range(self.newest - size + 1, self.newest + 1))
-            answer += [self.count[index], self.sum[index], self.sum[index] / self.count[index], last]
-        return answer

@@ -24,6 +24,10 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
         ("joins", {"polars join_asof", "tidemill"}),
         ("outofcore", {"polars join_asof", "tidemill"}),
         ("windows", {"numpy, sums between two searches", "tidemill"}),
+        (
+            "streams",
+            {"tidemill, exact, answered, batches of 1,000", "tidemill, appended only", "tidemill, exact, answered"},
+        ),
         ("online", {"lmdb get and decode", "tidemill", "tidemill, window of a day"}),
         ("stores", {"lmdb, put", "tidemill on lmdb", "tidemill on lmdb, 3 windows x 4"}),
         ("serving", {"uvicorn and the bare model", "tidemill, features in the request", "tidemill, features by key"}),
