@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tidemill.core.errors import NotFound
+from tidemill.core.specs.features import FeatureService, FeatureView
 from tidemill.features.compiled import ServiceReader
-from tidemill.features.feed import Names, generation_of
+from tidemill.features.feed import generation_of
+from tidemill.features.generations import Generations
+from tidemill.features.memo import Kind
 from tidemill.features.single import EntryMaker
 from tidemill.stores.online.protocol import TIMES, Entry, OnlineReader, OnlineStore, Position
 
@@ -23,8 +26,14 @@ class Taker(NamedTuple):
     make: EntryMaker
 
     @classmethod
-    def of(cls, names: Names, generation: int, make: EntryMaker) -> Taker:
-        return cls(names.data(generation), generation_of(names), generation, make)
+    def of(cls, known: Generations, view: FeatureView, kind: Kind) -> Taker | None:
+        """For rows of a kind; None when the view is not there, or has no short way for them."""
+        pointer, names = known.pointer(view), known.names(view)
+        single = None if pointer is None else known.shape(view, pointer.columns).single
+        make = None if single is None else single.maker(kind)
+        if pointer is None or make is None:
+            return None
+        return cls(names.data(pointer.generation), generation_of(names), pointer.generation, make)
 
     def is_current(self, reader: OnlineReader) -> bool:
         """Whether rows still go there."""
@@ -47,6 +56,23 @@ class Exchange:
         self._store, self._reader = store, reader
         *first, self._last = takers
         self._first = [*others, *first]
+
+    @classmethod
+    def of(
+        cls, store: OnlineStore, known: Generations, views: Sequence[FeatureView], service: FeatureService,
+        reader: ServiceReader, kind: Kind,
+    ) -> Exchange | None:  # fmt: skip
+        """For rows of a kind; None when a view has no short way for them, or none is of the service.
+
+        On-demand features are computed by code of the user, for which nobody should wait who writes to the store.
+        """
+        used = {use.view for use in service.uses}
+        others, own = [view for view in views if view not in used], [view for view in views if view in used]
+        found = [Taker.of(known, view, kind) for view in [*others, *own]]
+        takers = [taker for taker in found if taker is not None]
+        if service.on_demand or not own or len(takers) < len(found):
+            return None
+        return cls(store, takers[: len(others)], takers[len(others) :], reader)
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any] | None:
         """The features; None when another generation of a view answers by now, or a value needs more care.

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
 from tidemill.core.errors import Unavailable
 from tidemill.core.specs.features import FeatureView
 from tidemill.features.feed import Feed, Names, Pointer, Shape, load_columns, pointer_number, read_pointer
@@ -54,6 +59,12 @@ class Generations:
         if pointer is not None:
             self._pointers[view], self._numbers[view] = pointer, number
         return pointer
+
+    def frame(self, views: Sequence[FeatureView], row: Mapping[str, Any]) -> pl.DataFrame:
+        """A row of a source in the types that its table had when one of the views over it was brought up to it."""
+        pointers = map(self.pointer, views)
+        schema = next((load_columns(pointer.columns) for pointer in pointers if pointer is not None), pl.Schema())
+        return pl.DataFrame([dict(row)], schema_overrides={name: schema[name] for name in row if name in schema})
 
     def feed(self, view: FeatureView, pointer: Pointer) -> Feed:
         """Writes into the generation of a pointer."""

@@ -16,7 +16,7 @@ from tidemill.core.specs.features import FeatureService, FeatureView
 from tidemill.core.specs.sources import Source
 from tidemill.core.times import Duration, parse_duration
 from tidemill.features.compiled import PREDICTION_TIME, ServiceReader, Stored
-from tidemill.features.exchange import Exchange, Taker
+from tidemill.features.exchange import Exchange
 from tidemill.features.feed import (
     ROWS_AT_ONCE,
     Feed,
@@ -25,7 +25,6 @@ from tidemill.features.feed import (
     Shape,
     current_generation,
     dump_columns,
-    load_columns,
     merged_ranges,
     put_pointer,
     read_pointer,
@@ -33,6 +32,7 @@ from tidemill.features.feed import (
 )
 from tidemill.features.generations import Generations
 from tidemill.features.kernel.timeline import Ints
+from tidemill.features.memo import Memo, kind_of
 from tidemill.features.rows import ViewRows
 from tidemill.features.spine import moments
 from tidemill.stores.online.protocol import OnlineReader, OnlineStore
@@ -84,9 +84,9 @@ class Online:
         self._read = read
         self._store = store
         self._known = Generations(store, unique_ids=unique_ids)
-        self._readers: dict[tuple[Any, ...], ServiceReader] = {}
-        self._vectors: dict[tuple[Any, ...], ServiceReader] = {}
-        self._exchanges: dict[tuple[Any, ...], Exchange | None] = {}
+        self._readers: Memo[tuple[Any, ...], ServiceReader] = Memo()
+        self._vectors: Memo[tuple[Any, ...], ServiceReader] = Memo()
+        self._exchanges: Memo[tuple[Any, ...], Exchange | None] = Memo()
 
     # -- writing -----------------------------------------------------------------------------------
 
@@ -186,45 +186,21 @@ class Online:
         Raises:
             NotReady: A view was not materialized yet.
         """
-        names, types = tuple(row), tuple(map(type, row.values()))
-        key = (service, source.name, *views, names, types)
+        kind = kind_of(row)
+        key = (service, source.name, *views, *kind)
         exchange = self._exchanges.get(key)
         found = None if exchange is None else exchange(row)
         if found is None:
-            takers = list(dict.fromkeys([*views, *(use.view for use in service.uses)]))
-            frame = self._frame([view for view in takers if view.source.name == source.name], row)
+            given = dict.fromkeys([*views, *(use.view for use in service.uses)])
+            takers = [view for view in given if view.source.name == source.name]
+            frame, asked = self._known.frame(takers, row), row if service.on_demand else _keys_of(service, row)
             at = int(moments(frame, "event_ts")[0])
             self.apply_rows(takers, source, frame)
-            found = self.vector(service, row, at)
-            self._exchanges[key] = self._exchange(service, source, views, names, types)
+            found = self.vector(service, asked, at)
+            reader = self._vectors.get((service, *kind_of(asked)))
+            if reader is not None:
+                self._exchanges[key] = Exchange.of(self._store, self._known, takers, service, reader, kind)
         return found
-
-    def _frame(self, views: Sequence[FeatureView], row: Mapping[str, Any]) -> pl.DataFrame:
-        """The row in the types that the table had when a view was brought up to it."""
-        pointers = (self._known.pointer(view) for view in views)
-        schema = next((load_columns(pointer.columns) for pointer in pointers if pointer is not None), pl.Schema())
-        return pl.DataFrame([dict(row)], schema_overrides={name: schema[name] for name in row if name in schema})
-
-    def _exchange(
-        self, service: FeatureService, source: Source, views: Sequence[FeatureView], names: tuple[str, ...],
-        types: tuple[type, ...],
-    ) -> Exchange | None:  # fmt: skip
-        """The short way for rows of some columns and types, where all views have one."""
-        of_service = {use.view: None for use in service.uses if use.view.source.name == source.name}
-        others = {view: None for view in views if view.source.name == source.name and view not in of_service}
-        takers = [self._taker(view, names, types) for view in (*others, *of_service)]
-        found = [taker for taker in takers if taker is not None]
-        reader = self._vectors.get((service, names, types))
-        # On-demand features are computed by code of the user, for which nobody should wait who writes to the store.
-        if not of_service or service.on_demand or reader is None or len(found) < len(takers):
-            return None
-        return Exchange(self._store, found[: len(others)], found[len(others) :], reader)
-
-    def _taker(self, view: FeatureView, names: tuple[str, ...], types: tuple[type, ...]) -> Taker | None:
-        pointer = self._known.pointer(view)
-        single = None if pointer is None else self._known.shape(view, pointer.columns).single
-        make = None if single is None else single.maker(names, types)
-        return None if pointer is None or make is None else Taker.of(self._known.names(view), pointer.generation, make)
 
     def trim(self, views: Sequence[FeatureView], *, lateness: Duration = "1d") -> int:
         """Forget rows that no question from now on reaches, older than the longest window or ttl and the lateness.
@@ -320,7 +296,7 @@ class Online:
             known_at: Whether rows of views count only once their created time had passed.
         """
         t = self._scope.now() if at is None else at
-        key = (service, tuple(keys), tuple(map(type, keys.values())))
+        key = (service, *kind_of(keys))
         with self._store.read() as reader:
             compiled = self._vectors.get(key)
             found = None if compiled is None else compiled.vector(reader, keys, t, known_at)
@@ -367,6 +343,12 @@ class Online:
 
     def _columns(self, source: Source) -> pl.Schema:
         return self._read(source).collect_schema()
+
+
+def _keys_of(service: FeatureService, row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row has of the columns that a service's views are looked up by."""
+    columns = dict.fromkeys(name for use in service.uses for name in use.keys.values())
+    return {name: row[name] for name in columns if name in row}
 
 
 def _reach(view: FeatureView) -> int | None:

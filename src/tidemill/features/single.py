@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from tidemill.features.encoding import FixedCodec, key_encoder
+from tidemill.features.memo import Kind, Memo
 from tidemill.features.rows import ViewRows
 from tidemill.stores.online.protocol import TIMES, Entry
 
@@ -44,7 +45,7 @@ class SingleRow:
         self._schema = {**keys, **inputs, "event_ts": _TIME, "created_ts": _TIME, "ingest_seq": sequence}
         codes = "".join("d" if dtype.is_float() else "q" for dtype in inputs.values())
         self._pack = struct.Struct(f"{TIMES.format}q{codes}").pack
-        self._makers: dict[tuple[Sequence[str], tuple[type, ...]], EntryMaker | None] = {}
+        self._makers: Memo[Kind, EntryMaker | None] = Memo()
         self._seen: tuple[list[str], list[pl.DataType]] | None = None
 
     @classmethod
@@ -66,15 +67,14 @@ class SingleRow:
                 return None
             self._seen = names, types
         values = row.row(0)
-        make = self.maker(tuple(names), tuple(map(type, values)))
+        make = self.maker((tuple(names), tuple(map(type, values))))
         return None if make is None else make(values)
 
-    def maker(self, names: tuple[str, ...], types: tuple[type, ...]) -> EntryMaker | None:
-        """How entries are made of the values of columns; None when these values need more care."""
-        known = names, types
-        if known not in self._makers:
-            self._makers[known] = self._maker(names, types)
-        return self._makers[known]
+    def maker(self, kind: Kind) -> EntryMaker | None:
+        """How entries are made of the values of rows of a kind; None when these need more care."""
+        if kind not in self._makers:
+            self._makers[kind] = self._maker(*kind)
+        return self._makers[kind]
 
     def _maker(self, names: tuple[str, ...], types: tuple[type, ...]) -> EntryMaker | None:
         found = dict(zip(names, types, strict=True))
