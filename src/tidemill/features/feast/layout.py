@@ -110,12 +110,14 @@ def _divided(text: str, before: str, indent: str, after: str) -> str:
         return text
     found = [(token.string, token.start[1]) for token in _operators(text)]
     level = next((one for one in _LEVELS if any(operator in one for operator, _ in found)), ())
+    if not level:  # a long text, say: there is no place to divide it at
+        return text
     begin, joined, divided = 0, before, ""
     for operator, place in [*((one, place) for one, place in found if one in level), ("", len(text) + 1)]:
         divided += _divided(text[begin : place - 1], joined, indent, "" if operator else after)
         divided += f"\n{indent}{operator} " if operator else ""
         begin, joined = place + len(operator) + 1, f"{operator} "
-    return divided if level else text
+    return divided
 
 
 def _operators(text: str) -> Iterator[tokenize.TokenInfo]:
