@@ -20,7 +20,7 @@ from tidemill.core.specs import aggregates as agg
 from tidemill.core.specs.checks import check
 from tidemill.core.specs.features import FeatureService, FeatureView
 from tidemill.core.specs.sources import Source
-from tidemill.features import few
+from tidemill.features import quick
 from tidemill.features.feed import Batch, Names, Shape
 from tidemill.stores.online.lmdb import LmdbOnline
 from tidemill.stores.online.log import HEADER
@@ -65,8 +65,15 @@ def store(tmp_path: Path) -> Iterator[LmdbOnline]:
     opened.close()
 
 
+@pytest.fixture(params=[quick.FEW, 1])
+def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many rows are few: with 1, most questions are answered by arrays."""
+    monkeypatch.setattr(quick, "FEW", request.param)
+    return int(request.param)
+
+
 @pytest.fixture
-def bench(store: LmdbOnline) -> Bench:
+def bench(store: LmdbOnline, few: int) -> Bench:
     """One for all examples of a test: working the views out takes longer than all else."""
     return Bench(store)
 
@@ -225,7 +232,7 @@ def test_many_rows_and_integers_beyond_64_bits_go_the_long_way(store: LmdbOnline
     bench.online.materialize(VIEWS)
     with pytest.raises(InvalidData, match="does not fit into 64 bits"):
         bench.online.vector(FeatureService([VIEWS[1]], name="large"), {"k": "a", "n": 1}, 2)
-    rows = [("a", 1, float(place), place, True, place // 40, 0) for place in range(few.MOST + 50)]
+    rows = [("a", 1, float(place), place, True, place // 40, 0) for place in range(quick.FEW + 50)]
     bench = Bench(MemoryOnline())
     bench.add(events, frame(rows, 1))
     bench.online.materialize(VIEWS)

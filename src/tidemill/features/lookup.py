@@ -175,15 +175,15 @@ class WindowLookup:
 
     def ask_one(self, key: Key, t: int, known: bool) -> Asked:
         """The features of one key, as plain values."""
-        few = self._evaluate.few
-        times = None if few is None or known or self._known or self._repeated is not None else self._times.one(t)
-        if few is None or times is None:
+        quick = self._evaluate.quick
+        times = None if quick is None or known or self._known or self._repeated is not None else self._times.one(t)
+        if quick is None or times is None:
             return self._asked([key], np.array([t]), known, self._evaluate.one)
         bounds, start, end = times
         question = Range(self._view, [key], [start], [end])
 
         def found(_: OnlineReader, answers: Sequence[Any]) -> Found:
-            values = few(answers[0][0], bounds)
+            values = quick(answers[0][0], bounds)
             if values is not None:
                 return values
             at = np.array([t])

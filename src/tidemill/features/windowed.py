@@ -18,11 +18,11 @@ from tidemill.core.errors import InvalidData
 from tidemill.core.specs.aggregates import Aggregate
 from tidemill.core.specs.windows import AnyWindow, Window
 from tidemill.features.encoding import FixedCodec, VariableCodec, column_of
-from tidemill.features.few import FewRows
 from tidemill.features.kernel import ranges
 from tidemill.features.kernel.aggregates import evaluate
 from tidemill.features.kernel.timeline import Ints, shifted
 from tidemill.features.kernel.windows import Bounds, Moments, window_times
+from tidemill.features.quick import CANCELLED, Quick
 from tidemill.stores.online import chunks
 from tidemill.stores.online.protocol import Block
 
@@ -33,8 +33,6 @@ _SAFE = 2**61
 """Times (and sums) up to here leave room to add and subtract."""
 _FEW = 8
 """More ranges are reduced from left to right: what lies between one and the next is reduced as well."""
-_CANCELLED = 1e5
-"""Sums so much smaller than what was added are added again at twice the precision."""
 
 
 class Column(NamedTuple):
@@ -144,7 +142,7 @@ class Evaluator:
             features = [(feature, self.windows.index(window)) for feature, window in aggregate.features()]
             self._steps.setdefault(aggregate.input, []).append((aggregate.operation, features))
 
-        self.few = None if self._slow or not isinstance(codec, FixedCodec) else FewRows(codec, self._steps)
+        self.quick = None if self._slow or not isinstance(codec, FixedCodec) else Quick(codec, self._steps)
         """The quicker way for one question; None when there is none."""
 
     def _is_fast(self, aggregate: Aggregate) -> bool:
@@ -264,14 +262,16 @@ class Numbers:
         result[self._order] = reduced
         return result
 
+    @cached_property
     def sums(self) -> NDArray[Any]:
+        """The sum of each range, which the means take as well."""
         values = self._padded
         if values.dtype == np.int64:
             return self._integer_sums()
         with np.errstate(over="ignore", invalid="ignore"):
             sums = self.each(np.add, values)
             magnitude = self.each(np.add, np.abs(values))
-            careful = ~(magnitude <= _CANCELLED * np.abs(sums))
+            careful = ~(magnitude <= CANCELLED * np.abs(sums))
         if self._some is not None:
             careful &= self._some
         if careful.any():
@@ -299,7 +299,7 @@ class Numbers:
         if self._padded.dtype == np.int64 and not self._fits:
             sums: NDArray[Any] = ranges.range_sums(self._values.astype(np.float64), self._starts, self._ends)
         else:
-            sums = self.sums()
+            sums = self.sums
         means: NDArray[np.float64] = sums / np.maximum(self._counts, 1)
         return means
 
@@ -313,7 +313,7 @@ class Numbers:
 
 
 _REDUCTIONS: dict[str, Callable[[Numbers], NDArray[Any]]] = {
-    "sum": Numbers.sums,
+    "sum": lambda numbers: numbers.sums,
     "mean": Numbers.means,
     "min": lambda numbers: numbers.extremes(np.minimum),
     "max": lambda numbers: numbers.extremes(np.maximum),
