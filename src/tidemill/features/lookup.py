@@ -40,7 +40,9 @@ class StateLookup:
         self._delay = plan.use.view.source.delay_micros
         self._known = plan.use.view.is_as_known
         self._changes = plan.rows.changes is not None
-        self._types = plan.types
+        self._types, self._count = plan.types, len(plan.types)
+        self._is_newest = not (self._ttl or self._delay or self._known or self._changes)
+        """Whether the newest row is the one that counts, unless what was known is asked for."""
         # Comparing types takes longer than all else that is done with a column.
         self._columns = [
             (name, dtype, dtype.is_float(), dtype in (pl.Int64, pl.Float64)) for name, dtype in plan.types.items()
@@ -52,7 +54,12 @@ class StateLookup:
 
     def ask_one(self, key: Key, t: int, known: bool) -> Asked:
         """The features of one key, as plain values."""
+        if self._is_newest and not known:
+            return Asked([Latest(self._view, [key], [t])], self._newest)
         return self._asked([key], [t], known, self._plain)
+
+    def _newest(self, _: OnlineReader, answers: Sequence[Any]) -> Found:
+        return self._plain(answers[0])
 
     def _asked(
         self, keys: Sequence[Key], t: Sequence[int], known: bool, values: Callable[[Sequence[bytes | None]], Found]
@@ -121,7 +128,7 @@ class StateLookup:
         record = records[0]
         if record is None:
             return dict.fromkeys(self._types)
-        return dict(zip(self._types, self._codec.record(record, TIMES.size)[: len(self._types)], strict=True))
+        return dict(zip(self._types, self._codec.record(record, TIMES.size)[: self._count], strict=True))
 
 
 class WindowLookup:

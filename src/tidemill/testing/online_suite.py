@@ -205,6 +205,31 @@ class OnlineSuite:
         with online.read() as reader:
             assert reader.position("v", "table") == 7
 
+    def test_what_is_called_unchanged_is(self, online: OnlineStore) -> None:
+        def seen() -> object | None:
+            with online.read() as reader:
+                return reader.unchanged
+
+        record = entries([(b"a", (1, 1, 1), payload(1))], fixed=True)
+        changes: list[Callable[[], object]] = [
+            lambda: online.declare("v", width=WIDTH),
+            lambda: online.append("v", record, positions={"table": 1}),
+            lambda: online.append("v", entries([], fixed=True), positions={"table": 2}),
+            lambda: online.declare("w", width=None),
+            lambda: online.drop("v"),
+        ]
+        known: list[object] = [seen()]
+        for change in changes:
+            change()
+            known.append(seen())
+        told = [one for one in known if one is not None]
+        assert len(set(map(id, told))) == len(told)
+        online.declare("v", width=WIDTH)
+        for step in (1, 2, 3):
+            entry = Entry(b"a", TIMES.pack(step, step, step) + payload(step))
+            online.append("v", entries([], fixed=True), positions={"table": step})
+            assert online.exchange("v", entry, lambda reader: reader.position("v", "table")) == (True, step)
+
     def test_several_questions_are_answered_as_one_by_one(self, online: OnlineStore) -> None:
         online.declare("v", width=WIDTH)
         online.declare("texts", width=None)

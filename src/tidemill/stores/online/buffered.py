@@ -172,6 +172,8 @@ class BufferedOnline:
 class BufferedReader:
     """Reads of a `BufferedOnline`: from the server, or from whoever answers instead once it went away."""
 
+    unchanged: object | None = None
+
     def __init__(self, store: BufferedOnline) -> None:
         self._store = store
         self._open: list[AbstractContextManager[OnlineReader]] = []

@@ -27,6 +27,7 @@ class LmdbReader:
     def __init__(self, environment: Environment) -> None:
         self._environment, self._tail = environment, environment.tail
         self._pinned = False
+        self.unchanged: object | None = None
 
     def __enter__(self) -> LmdbReader:
         self._begin()
@@ -53,6 +54,7 @@ class LmdbReader:
             self._transaction = self._environment.begin()
             file = self._tail.file(self._transaction)
         self._chunks = ChunkReader(self._transaction, file)
+        self.unchanged = file if self._quiet else None
 
     def _locked(self) -> Tail:
         """The log as of this moment, its lock held: give it back."""
@@ -114,6 +116,8 @@ class ChunkReader:
         transaction: Of the LMDB file.
         known: What is known of the file as the transaction sees it.
     """
+
+    unchanged: object | None = None
 
     def __init__(self, transaction: Any, known: Known) -> None:
         self.transaction, self._known = transaction, known
@@ -210,6 +214,7 @@ class HeldReader:
 
     def __init__(self, of_chunks: ChunkReader, tail: Tail) -> None:
         self._chunks, self._tail = of_chunks, tail
+        self.unchanged: object | None = tail.settled
 
     def answer(self, questions: Sequence[Question]) -> list[Any]:
         return [question.ask(self) for question in questions]

@@ -54,6 +54,8 @@ class MemoryView:
 class MemoryReader:
     """Reads of a `MemoryOnline`."""
 
+    unchanged: object | None = None
+
     def __init__(self, found: dict[str, MemoryView]) -> None:
         self._views = found
 

@@ -163,6 +163,11 @@ class OnlineReader(Protocol):
     In a store without snapshots (Redis) every call is one moment of its own: what belongs together goes into one `answer`.
     """
 
+    @property
+    def unchanged(self) -> object | None:
+        """The same object for as long as no position is set and no view comes or goes; None where that cannot be told."""
+        ...
+
     def answer(self, questions: Sequence[Question]) -> list[Any]:
         """The answers to several questions, at one moment and, from a server, in one round trip.
 

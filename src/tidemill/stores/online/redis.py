@@ -91,6 +91,8 @@ def _packed(values: Sequence[int]) -> bytes:
 class RedisReader:
     """Reads of a `RedisOnline`: every call is one moment."""
 
+    unchanged: object | None = None
+
     def __init__(self, server: RedisServer, prefix: str) -> None:
         self._server, self._prefix = server, prefix
 

@@ -61,6 +61,8 @@ def placed(key: bytes) -> bytes:
 class SqlReader:
     """Reads within one transaction."""
 
+    unchanged: object | None = None
+
     def __init__(self, connection: Connection, tables: Tables, dialect: SqlDialect) -> None:
         self._connection, self._tables, self._dialect = connection, tables, dialect
         self._views: dict[str, View] = {}

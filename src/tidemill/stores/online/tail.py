@@ -109,6 +109,8 @@ class Tail:
         self.is_damaged = False
         """Whether a block is damaged, and those after it are lost: nothing can be appended."""
         self.views: dict[int, Unmerged] = {}
+        self.settled = object()
+        """Another one whenever the file may have changed, or a position was set."""
         self._hot: dict[int, Hot] = {}
         self._asked: set[int] = set()  # views nobody asked for between two merges, such as dropped ones, are left out
 
@@ -191,6 +193,8 @@ class Tail:
             self.views, self.is_damaged = {}, False
             self._hot = {view: self._hot[view] for view in self._asked if view in self._hot}
             self._asked.clear()
+        if moment.transaction != self.transaction:
+            self.settled = object()
         self.log, self.transaction = moment.log, moment.transaction
         self._read(moment.length)
 
@@ -224,6 +228,8 @@ class Tail:
 
     def _take(self, block: Appended) -> None:
         self._unmerged(block.view).take(block)
+        if block.positions:
+            self.settled = object()
         hot = self._hot.get(block.view)
         if hot is not None:
             _add(hot, block)
