@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,27 @@ def durations(
     factor = {"s": 1.0, "ms": 1e3, "us": 1e6}[unit] / per
     seconds = in_turns(subjects, size.repetitions)
     return [row(case, name, [one * factor for one in taken], unit) for name, taken in seconds.items()]
+
+
+def medians(case: str, subjects: dict[str, Callable[[T], object]], asked: Sequence[T], size: Size) -> list[Row]:
+    """Microseconds of the median call of each subject (p50), one call with each of `asked`; subjects in turns."""
+    found: dict[str, list[float]] = {name: [] for name in subjects}
+    for number in range(size.repetitions + 1):
+        for name, call in subjects.items():
+            gc.collect()
+            taken = statistics.median(_each(call, asked))
+            if number:
+                found[name].append(taken)
+    return [row(case, name, values, "us") for name, values in found.items()]
+
+
+def _each(call: Callable[[T], object], asked: Sequence[T]) -> list[float]:
+    taken = []
+    for one in asked:
+        began = time.perf_counter()
+        call(one)
+        taken.append((time.perf_counter() - began) * 1e6)
+    return taken
 
 
 def peer(name: str) -> Path | None:

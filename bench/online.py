@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 import tidemill as tm
-from bench.measure import Row, Size, durations
+from bench.measure import Row, Size, medians
 from tidemill.core.clock import ManualClock
 from tidemill.core.scope import Scope
 from tidemill.features.online import Online
@@ -33,32 +33,33 @@ WINDOW = tm.FeatureService(
 
 
 def run(size: Size, folder: Path) -> list[Row]:
-    """Microseconds of one read."""
+    """Microseconds of the median read."""
     rows, calls = make(size), size.of(300)
-    keys = np.random.default_rng(3).integers(0, rows["entity"].n_unique(), (calls, 100))
+    keys = np.random.default_rng(3).integers(0, rows["entity"].n_unique(), (calls, 100)).tolist()
+    asked = [(some, pl.DataFrame({"entity": some})) for some in keys]
     with filled(rows, folder) as online, plain(rows, folder) as get:
         return [
-            *durations("online read, 1 entity", one_by_one(online, get, keys), size, per=calls, unit="us"),
-            *durations("online read, 100 entities", by_hundred(online, get, keys), size, per=calls, unit="us"),
+            *medians("online read, 1 entity, p50", one_by_one(online, get), [some[0] for some in keys], size),
+            *medians("online read, 100 entities, p50", by_hundred(online, get), asked, size),
         ]
 
 
-def one_by_one(online: Online, get: Callable[[list[int]], object], keys: np.ndarray) -> dict[str, Callable[[], object]]:
-    first = [int(one) for one in keys[:, 0]]
+def one_by_one(online: Online, get: Callable[[list[int]], object]) -> dict[str, Callable[[int], object]]:
     return {
-        "lmdb get and decode": lambda: [get([key]) for key in first],
-        "tidemill": lambda: [online.vector(STATE, {"entity": key}, NOW) for key in first],
-        "tidemill, window of a day": lambda: [online.vector(WINDOW, {"entity": key}, NOW) for key in first],
+        "lmdb get and decode": lambda key: get([key]),
+        "tidemill": lambda key: online.vector(STATE, {"entity": key}, NOW),
+        "tidemill, window of a day": lambda key: online.vector(WINDOW, {"entity": key}, NOW),
     }
 
 
-def by_hundred(online: Online, get: Callable[[list[int]], object], keys: np.ndarray) -> dict[str, Callable[[], object]]:
-    lists, at = [one.tolist() for one in keys], np.full(100, NOW)
-    frames = [pl.DataFrame({"entity": one}) for one in lists]
+def by_hundred(
+    online: Online, get: Callable[[list[int]], object]
+) -> dict[str, Callable[[tuple[list[int], pl.DataFrame]], object]]:
+    at = np.full(100, NOW)
     return {
-        "lmdb get and decode": lambda: [get(one) for one in lists],
-        "tidemill": lambda: [online.lookup(STATE, frame, at) for frame in frames],
-        "tidemill, window of a day": lambda: [online.lookup(WINDOW, frame, at) for frame in frames],
+        "lmdb get and decode": lambda asked: get(asked[0]),
+        "tidemill": lambda asked: online.lookup(STATE, asked[1], at),
+        "tidemill, window of a day": lambda asked: online.lookup(WINDOW, asked[1], at),
     }
 
 

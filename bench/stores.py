@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 import tidemill as tm
-from bench.measure import Row, Size, durations, row, timed
+from bench.measure import Row, Size, medians, row, timed
 from tidemill.core.clock import ManualClock
 from tidemill.core.scope import Scope
 from tidemill.features.online import Online
@@ -63,6 +63,10 @@ Engine = tuple[Callable[[dict[bytes, bytes]], object], Callable[[list[bytes]], l
 """Puts values under keys; gets values by key."""
 
 
+Asked = tuple[list[int], list[bytes], pl.DataFrame]
+"""Entities, as numbers, as keys, and as rows."""
+
+
 def measure(
     name: str, engine: Engine, store: OnlineStore, rows: pl.DataFrame, events: pl.DataFrame, size: Size
 ) -> list[Row]:
@@ -70,23 +74,22 @@ def measure(
     online = Online(Scope("b", "b", ManualClock(NOW)), read=lambda source: tables[source.name].lazy(), store=store)
     found = filling(name, engine, online, rows, size)
     online.materialize([use.view for service in (STATE, WINDOWS) for use in service.uses])
-    calls, draw = size.of(500), np.random.default_rng(5)
-    keys = draw.integers(0, rows.height, (calls, 100)).tolist()
-    raw = [[b"e%d" % key for key in some] for some in keys]
-    frames, at, get = [pl.DataFrame({"entity": some}) for some in keys], np.full(100, NOW), engine[1]
-    one = {
-        f"{name}, get and unpack": lambda: [unpacked(get(some[:1])) for some in raw],
-        f"tidemill on {name}": lambda: [online.vector(STATE, {"entity": some[0]}, NOW) for some in keys],
-        f"tidemill on {name}, 3 windows x 4": lambda: [online.vector(WINDOWS, {"entity": 1}, NOW) for _ in keys],
+    keys = np.random.default_rng(5).integers(0, rows.height, (size.of(500), 100)).tolist()
+    asked = [(some, [b"e%d" % key for key in some], pl.DataFrame({"entity": some})) for some in keys]
+    at, get = np.full(100, NOW), engine[1]
+    one: dict[str, Callable[[Asked], object]] = {
+        f"{name}, get and unpack": lambda asked: unpacked(get(asked[1][:1])),
+        f"tidemill on {name}": lambda asked: online.vector(STATE, {"entity": asked[0][0]}, NOW),
+        f"tidemill on {name}, 3 windows x 4": lambda asked: online.vector(WINDOWS, {"entity": asked[0][0] % 10}, NOW),
     }
-    hundred = {
-        f"{name}, get and unpack": lambda: [unpacked(get(some)) for some in raw],
-        f"tidemill on {name}": lambda: [online.lookup(STATE, frame, at) for frame in frames],
+    hundred: dict[str, Callable[[Asked], object]] = {
+        f"{name}, get and unpack": lambda asked: unpacked(get(asked[1])),
+        f"tidemill on {name}": lambda asked: online.lookup(STATE, asked[2], at),
     }
     return [
         *found,
-        *durations(f"{name}: read 1 entity", one, size, per=calls, unit="us"),
-        *durations(f"{name}: read 100 entities", hundred, size, per=calls, unit="us"),
+        *medians(f"{name}: read 1 entity, p50", one, asked, size),
+        *medians(f"{name}: read 100 entities, p50", hundred, asked, size),
     ]
 
 
