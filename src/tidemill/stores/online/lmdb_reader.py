@@ -30,20 +30,23 @@ class LmdbReader:
         self.unchanged: object | None = None
 
     def __enter__(self) -> LmdbReader:
-        self._begin()
+        self._transaction = self._environment.begin()
+        file = self._tail.file(self._transaction)
+        self._quiet = self._tail.is_empty(file.log)
+        if self._quiet:
+            self._chunks = ChunkReader(self._transaction, file)
+            self.unchanged = file
+        else:
+            self._find_moment(file)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._chunks.close()
-        self._environment.end(self._transaction)
+        self._environment.end(self._transaction)  # its cursors go with it
 
-    def _begin(self, *, again: bool = False) -> None:
-        """Begin a transaction; one that is begun again knows its moment whatever there is in the log."""
-        self._transaction = self._environment.begin()
-        file = self._tail.file(self._transaction)
-        self._quiet = not again and self._tail.is_empty(file.log)
+    def _find_moment(self, file: Known) -> None:
+        """Find out what the transaction sees of the log; it is begun again until that can be told."""
         absent = -1
-        while not self._quiet:
+        while True:
             moment = self._tail.moment(self._transaction, absent=absent)
             if moment is not None:
                 self._moment: Moment = moment
@@ -73,7 +76,8 @@ class LmdbReader:
                 self._tail = Tail(tail.folder)
             else:
                 self.__exit__()
-                self._begin(again=True)
+                self._transaction = self._environment.begin()
+                self._find_moment(self._tail.file(self._transaction))
 
     def answer(self, questions: Sequence[Question]) -> list[Any]:
         if self._quiet:
@@ -135,11 +139,6 @@ class ChunkReader:
             NotFound: There is none.
         """
         return self._known.view(self.transaction, name)
-
-    def close(self) -> None:
-        """Give back what was opened."""
-        if self._opened is not None:
-            self._opened.close()
 
     def answer(self, questions: Sequence[Question]) -> list[Any]:
         return [question.ask(self) for question in questions]
