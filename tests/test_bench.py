@@ -28,7 +28,7 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
             "streams",
             {"tidemill, exact, answered, batches of 1,000", "tidemill, appended only", "tidemill, exact, answered"},
         ),
-        ("online", {"lmdb get and decode", "tidemill", "tidemill, window of a day"}),
+        ("online", {"lmdb get and decode", "sqlite3 select of a wide row", "tidemill", "tidemill, window of a day"}),
         ("stores", {"lmdb, put", "tidemill on lmdb", "tidemill on lmdb, 3 windows x 4"}),
         ("serving", {"uvicorn and the bare model", "tidemill, features in the request", "tidemill, features by key"}),
         ("metrics", {"sqlite3 insert and commit", "tidemill log_metric", "tidemill log_curve"}),
