@@ -15,8 +15,9 @@ PIP := $(BIN)/python -m pip install -qq --no-input --no-compile --disable-pip-ve
 COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib src
 INSTALL_INPUTS := pyproject.toml hatch_build.py package.json package-lock.json constraints/locked.txt
 
-# Tests run in this many processes; PYTEST_ARGS adds options: make test PYTEST_ARGS="tests/core -x"
-WORKERS ?= 2
+# Tests run in this many processes, one more than two cores have: many wait for servers and processes they started.
+# PYTEST_ARGS adds options: make test PYTEST_ARGS="tests/core -x"
+WORKERS ?= 3
 PYTEST_ARGS ?=
 
 # Where tests keep their files: in memory if there is room, for on a disk most of their time goes to waiting for its commits.

@@ -78,7 +78,7 @@ def bench(store: LmdbOnline, few: int) -> Bench:
     return Bench(store)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=25)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=12)
 @given(batches=_batches, at=st.lists(st.integers(0, 25), min_size=1, max_size=2), known=st.booleans())
 def test_streamed_rows_are_answered_as_offline(bench: Bench, batches: list[Any], at: list[int], known: bool) -> None:
     bench.tables, first = {events.name: frame([], 1)}, 1
@@ -100,7 +100,7 @@ def test_streamed_rows_are_answered_as_offline(bench: Bench, batches: list[Any],
             same(pl.DataFrame([vector], schema=expected.schema), expected[place])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=25)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=12)
 @given(rows=st.lists(_row, max_size=25), again=st.lists(st.integers(0, 24), max_size=5))
 def test_a_row_is_answered_as_if_it_were_applied_and_then_asked_for(
     bench: Bench, rows: list[Any], again: list[int]
