@@ -15,9 +15,8 @@ PIP := $(BIN)/python -m pip install -qq --no-input --no-compile --disable-pip-ve
 COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib src
 INSTALL_INPUTS := pyproject.toml hatch_build.py package.json package-lock.json constraints/locked.txt
 
-# Tests run in this many processes, one more than two cores have: many wait for servers and processes they started.
-# PYTEST_ARGS adds options: make test PYTEST_ARGS="tests/core -x"
-WORKERS ?= 3
+# Tests run in this many processes; PYTEST_ARGS adds options: make test PYTEST_ARGS="tests/core -x"
+WORKERS ?= 2
 PYTEST_ARGS ?=
 
 # Where tests keep their files: in memory if there is room, for on a disk most of their time goes to waiting for its commits.
@@ -31,7 +30,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help setup check test demo bench docs verify lock clean
+.PHONY: help setup check test coverage demo bench docs verify lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,7 +44,11 @@ check: $(VENV)/.stamp-dev ## Format, lint, types, import rules, docs
 	$(BIN)/lint-imports
 	$(BIN)/mkdocs build --quiet --strict
 
-test: $(VENV)/.stamp-dev ## All tests but the slow ones, with line coverage
+test: $(VENV)/.stamp-dev ## All tests but the slow ones
+	$(IN_MEMORY) $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+# Apart from `test`, for tests that compute much take up to twice as long while their lines are counted.
+coverage: $(VENV)/.stamp-dev ## The same tests; fails where they run less than 90 % of the lines
 	$(IN_MEMORY) $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --cov --cov-report=term $(PYTEST_ARGS)
 
 # One after the other, for several keep all cores busy; each is named before it runs, for single ones take minutes.
