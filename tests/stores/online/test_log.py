@@ -19,7 +19,7 @@ from tidemill.stores.online import lmdb_append, lmdb_views, tail
 from tidemill.stores.online.lmdb import LmdbOnline
 from tidemill.stores.online.log import HEADER, Log
 from tidemill.stores.online.memory import MemoryOnline
-from tidemill.stores.online.protocol import NEVER_KNOWN, OnlineStore, Position, Range, Stats
+from tidemill.stores.online.protocol import NEVER_KNOWN, TIMES, Latest, OnlineStore, Position, Question, Range, Stats
 from tidemill.stores.online.tail import Tail
 from tidemill.testing.online_suite import TOP, WIDTH, Row, entries, payload, plain
 
@@ -327,12 +327,10 @@ def test_a_file_of_before_there_was_a_log_is_read_and_goes_on(tmp_path: Path) ->
     store._write(lambda t, known: lmdb_append.add_directly(t, known, "v", entries(records(1, 2), fixed=True), {}))
     number = struct.pack("<IiQq", 1, WIDTH, 2, 2)
 
-    def as_before(transaction: Any) -> None:
+    with store._env._lmdb.begin(write=True) as transaction:
         transaction.put(lmdb_views._VIEWS + b"v", number)
-        transaction.pop(lmdb_views.LOG)
+        transaction.pop(lmdb_views.STATE)
         transaction.pop(lmdb_views._FORMAT)
-
-    store._env.write(as_before)
     store.close()
     for log in tmp_path.glob("tail-*"):
         log.unlink()
@@ -349,12 +347,93 @@ def test_a_file_of_before_there_was_a_log_is_read_and_goes_on(tmp_path: Path) ->
     store.close()
 
 
+def test_a_file_of_before_there_was_a_state_is_read_and_goes_on(tmp_path: Path) -> None:
+    store = LmdbOnline(tmp_path, log_size=HEADER)
+    store.declare("v", width=WIDTH)
+    for step in range(1, 6):
+        store.append("v", entries(records(step), fixed=True), positions={"table": step})
+    with store._env._lmdb.begin(write=True) as transaction:
+        log = transaction.get(lmdb_views.STATE)[:8]
+        transaction.put(lmdb_views.STATE, log)
+        transaction.put(lmdb_views._FORMAT, (2).to_bytes(4, "little"))
+    store.close()
+    assert int.from_bytes(log, "little") > 0
+    for step in range(6, 10):
+        store = LmdbOnline(tmp_path, log_size=HEADER)
+        with store.read() as reader:
+            assert reader.stats("v") == (step - 1, step - 1)
+        store.append("v", entries(records(step), fixed=True), positions={"table": step})
+        with store.read() as reader:
+            assert reader.position("v", "table") == step
+            assert reader.range("v", [b"a"], [0], [99])[0].words[:, 0].tolist() == list(range(1, step + 1))
+        store.close()
+
+
 def test_a_file_of_a_newer_program_is_refused(tmp_path: Path) -> None:
     store = LmdbOnline(tmp_path)
     store._env.write(lambda t: t.put(lmdb_views._FORMAT, (lmdb_views.FORMAT + 1).to_bytes(4, "little")))
     store.close()
-    with pytest.raises(FormatTooNew, match="format 3"):
+    with pytest.raises(FormatTooNew, match="format 4"):
         LmdbOnline(tmp_path)
+    assert not store._environment.users
+
+
+# -- what LMDB says of a transaction ----------------------------------------------------------------
+
+
+class Misnumbered:
+    """A transaction that saw what is there now, and has the number of one of before.
+
+    So it is when a reader is held up within LMDB while others commit twice: it looks up the number first, and then what goes
+    with it in one of two places, which the second of the commits has written anew.
+    """
+
+    def __init__(self, transaction: Any, number: int) -> None:
+        self._transaction, self._number = transaction, number
+
+    def id(self) -> int:
+        return self._number
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transaction, name)
+
+
+@pytest.mark.parametrize("commits", [0, 2, 4])
+def test_a_read_does_not_believe_the_number_of_its_transaction(
+    store: LmdbOnline, commits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, keys = as_another_process(store), [b"a", b"b", b"c"]
+    store.declare("v", width=WIDTH)
+
+    def append(step: int) -> None:
+        rows = [row for key in keys for row in records(step, key=key)]
+        store.append("v", entries(rows, fixed=True), positions={"table": step})
+
+    def numbers() -> int:
+        transaction = other._env.begin()
+        found: int = transaction.id()
+        other._env.end(transaction)
+        return found
+
+    def steps() -> list[Any]:
+        questions: list[Question] = [
+            Position("v", "table"), Stats("v"), Latest("v", keys, [99] * 3), Range("v", keys[:1], [0], [99]),
+        ]  # fmt: skip
+        with other.read() as reader:
+            position, stats, records, (block,) = reader.answer(questions)
+        return [position, stats.rows // 3, *(TIMES.unpack_from(record)[0] for record in records), len(block.words)]
+
+    append(1)
+    step, before = 1, numbers()
+    assert steps() == [1] * 6
+    while numbers() < before + commits:
+        step += 1
+        append(step)
+    begin = other._env.begin
+    monkeypatch.setattr(other._env, "begin", lambda: Misnumbered(begin(), before))
+    assert steps() == [step] * 6
+    append(step + 1)
+    assert steps() == [step + 1] * 6
 
 
 def test_a_file_that_is_no_log_is_refused(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import lmdb
 
 from tidemill.core.errors import Conflict, StorageFull, Unavailable
+from tidemill.stores.online.lmdb_views import put_state
 from tidemill.stores.online.tail import Tail
 
 T = TypeVar("T")
@@ -86,7 +87,9 @@ class Environment:
                 try:
                     self.writing = True
                     with _translated(self.path), self._lmdb.begin(write=True) as transaction:
-                        return work(transaction)
+                        result = work(transaction)
+                        put_state(transaction)
+                        return result
                 except lmdb.MapFullError:
                     self._lmdb.reader_check()  # slots of dead readers keep old pages from being used again
                     self._resize(2 * self._lmdb.info()["map_size"])

@@ -44,11 +44,11 @@ class LmdbOnline:
         self._pid = os.getpid()
         self._environment = acquire(path, map_size)
         self._closed = False
-        transaction = self._environment.begin()
         try:
-            lmdb_views.check_format(transaction, path)
-        finally:
-            self._environment.end(transaction)
+            self._adopt()
+        except BaseException:
+            release(self._environment)
+            raise
 
     def read(self) -> LmdbReader:
         return LmdbReader(self._env)
@@ -78,7 +78,7 @@ class LmdbOnline:
                 added = append_one(transaction, tail, view, entry, full)
                 if added is None:
                     return None
-                of_chunks = ChunkReader(transaction, tail.file(transaction, writing=True))
+                of_chunks = ChunkReader(transaction, tail.file(transaction))
                 return added, ask(HeldReader(of_chunks, tail))
 
         while True:
@@ -103,6 +103,16 @@ class LmdbOnline:
         if not self._closed and self._pid == os.getpid():
             release(self._environment)
         self._closed = True
+
+    def _adopt(self) -> None:
+        """Bring a new file, or one of before, to the format this program writes."""
+        transaction = self._environment.begin()
+        try:
+            is_current = lmdb_views.is_current(transaction, self._path)
+        finally:
+            self._environment.end(transaction)
+        if not is_current:
+            self._environment.write(lmdb_views.put_format)
 
     def _write(self, work: Callable[[Any, Tail], T]) -> T:
         tail = self._env.tail

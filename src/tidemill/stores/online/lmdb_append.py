@@ -17,8 +17,8 @@ from tidemill.stores.online.lmdb_views import (
     by_number,
     chunks_from,
     framed,
-    put_log_number,
     put_position,
+    put_state,
     put_view,
     view_of,
 )
@@ -58,7 +58,7 @@ def append_to_log(
         tail.learn(transaction)
         if tail.is_damaged or tail.length > full:
             return None
-        view = tail.file(transaction, writing=True).view(transaction, name)
+        view = tail.file(transaction).view(transaction, name)
         try:
             block = _new_records(tail.hot(view), transaction, view, entries, positions)
         except BaseException:
@@ -82,7 +82,7 @@ def append_one(transaction: Any, tail: Tail, name: str, entry: Entry, full: int)
     tail.learn(transaction)
     if tail.is_damaged or tail.length > full:
         return None
-    view = tail.file(transaction, writing=True).view(transaction, name)
+    view = tail.file(transaction).view(transaction, name)
     if view.width == len(entry.record) - TIMES.size:
         hot, times = tail.hot(view), TIMES.unpack_from(entry.record)
         try:
@@ -205,7 +205,7 @@ def merge(transaction: Any, tail: Tail) -> None:
             if unmerged.rows:
                 _merge_view(transaction, name, view, unmerged)
     tail.create(number + 1)
-    put_log_number(transaction, number + 1)
+    put_state(transaction, number + 1)
     # A power failure may take the newest transaction, and with it the number of the log: the one before is kept for that.
     with suppress(FileNotFoundError):
         tail.path(number - 2).unlink()

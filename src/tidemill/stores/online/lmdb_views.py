@@ -2,7 +2,9 @@
 
 Keys of the file: view number (4 bytes), length of the key (2), the key, then the times of the chunk's first record, inverted:
 the newest chunk of a key comes first, and one seek to `at` finds the chunk that holds the record wanted. View number 0 holds
-the descriptions of the views, positions, and the number of the log.
+the descriptions of the views, positions, and the state of the file: the numbers of the transaction that wrote last, and of the
+log. LMDB's own word for which transaction a reader sees may be too low: its reader takes the number first and then what the
+header of the file has, which is of a later transaction when there were two commits in between.
 """
 
 from __future__ import annotations
@@ -21,13 +23,15 @@ from tidemill.core.errors import FormatTooNew, unknown
 from tidemill.stores.online import chunks
 from tidemill.stores.online.protocol import TIMES, other_width
 
-FORMAT = 2
-"""What this program writes. A file without a format is one of before there was a log, and read as it is."""
+FORMAT = 3
+"""What this program writes. A file without a format is one of before there was a log; before 3 there was no state."""
 
 NONE = -(2**63)
 _TOP = 2**63 - 1
 _DESCRIPTION = struct.Struct("<IiQqQ")
-_NEXT, _VIEWS, _POSITIONS, LOG, _FORMAT = (b"\0\0\0\0" + letter for letter in (b"n", b"v", b"p", b"l", b"f"))
+_NEXT, _VIEWS, _POSITIONS, STATE, _FORMAT = (b"\0\0\0\0" + letter for letter in (b"n", b"v", b"p", b"l", b"f"))
+_STATE = struct.Struct("<QQ")
+"""The numbers of the log, and of the transaction that wrote last. Before format 3 it was that of the log alone."""
 _LONGEST = 440
 """Longer keys are replaced by their sha256: LMDB's keys end at 511 bytes."""
 seek_time = struct.Struct(">Q").pack
@@ -75,15 +79,15 @@ def inverted(times: NDArray[np.int64]) -> bytes:
 
 
 class Known:
-    """What was looked up in the file as of one transaction, which is what all transactions of its number see.
+    """What was looked up in a state of the file, which is what all who see that state see.
 
     Args:
-        transaction: Its number.
-        log: The number of the log.
+        state: What the file says of itself; see `state_of`.
     """
 
-    def __init__(self, transaction: int, log: int) -> None:
-        self.transaction, self.log = transaction, log
+    def __init__(self, state: bytes) -> None:
+        self.state = state
+        self.log, self.transaction = _STATE.unpack(state)
         self._views: dict[str, View] = {}
         self._positions: dict[tuple[str, str], int | None] = {}
 
@@ -162,28 +166,41 @@ def by_number(transaction: Any) -> dict[int, tuple[str, View]]:
     return {view.number: (name, view) for name, view in found}
 
 
-def log_number(transaction: Any) -> int:
-    """The number of the log that goes with the file."""
-    return int.from_bytes(transaction.get(LOG, b"\0"), "little")
+def state_of(transaction: Any) -> bytes:
+    """What the file says of itself: no two commits leave the same."""
+    found: bytes = transaction.get(STATE)
+    return found
 
 
-def put_log_number(transaction: Any, number: int) -> None:
-    """Make a log the current one."""
-    transaction.put(LOG, number.to_bytes(8, "little"))
-    transaction.put(_FORMAT, FORMAT.to_bytes(4, "little"))
+def put_state(transaction: Any, log: int | None = None) -> None:
+    """Before a commit: write which transaction it is.
+
+    Args:
+        transaction: The one that writes.
+        log: The number of the log from now on; as it was when None.
+    """
+    if log is None:
+        log = int.from_bytes(transaction.get(STATE, b"")[:8], "little")
+    transaction.put(STATE, _STATE.pack(log, transaction.id()))
 
 
-def check_format(transaction: Any, path: object) -> None:
-    """Refuse a file of a newer program.
+def is_current(transaction: Any, path: object) -> bool:
+    """Whether a file has the format this program writes, and not one of before.
 
     Raises:
-        FormatTooNew: It is one.
+        FormatTooNew: It has one of a newer program.
     """
     found = int.from_bytes(transaction.get(_FORMAT, b"\1"), "little")
     if found > FORMAT:
         raise FormatTooNew(
             f"the online store {path} has format {found}", expected=f"at most {FORMAT}", hint="Use a newer Tidemill"
         )
+    return found == FORMAT
+
+
+def put_format(transaction: Any) -> None:
+    """Say that a file has the format this program writes."""
+    transaction.put(_FORMAT, FORMAT.to_bytes(4, "little"))
 
 
 def declare(transaction: Any, name: str, width: int) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from tidemill.stores.online import chunks
 from tidemill.stores.online.hot import Hot, Ints
-from tidemill.stores.online.lmdb_views import NONE, Known, View, log_number
+from tidemill.stores.online.lmdb_views import NONE, Known, View, state_of
 from tidemill.stores.online.log import HEADER, Appended, Log
 from tidemill.stores.online.protocol import Block, Entry
 
@@ -120,16 +120,11 @@ class Tail:
         """Where a log is."""
         return self.folder / f"tail-{number}.log"
 
-    def file(self, transaction: Any, *, writing: bool = False) -> Known:
-        """What is known of the LMDB file as a transaction sees it. Needs no lock.
-
-        Args:
-            transaction: Of the LMDB file.
-            writing: Whether it is the one that writes, and has changed nothing yet.
-        """
-        identity, known = transaction.id() - writing, self._file
-        if known is None or known.transaction != identity:
-            known = self._file = Known(identity, log_number(transaction))
+    def file(self, transaction: Any) -> Known:
+        """What is known of the LMDB file as a transaction sees it, which has changed nothing. Needs no lock."""
+        state, known = state_of(transaction), self._file
+        if known is None or known.state != state:
+            known = self._file = Known(state)
         return known
 
     def is_empty(self, number: int) -> bool:
@@ -145,7 +140,7 @@ class Tail:
             writing: Whether it is the one that writes.
             absent: The log that was not there at the attempt before.
         """
-        file = self.file(transaction, writing=writing)
+        file = self.file(transaction)
         number, identity = file.log, file.transaction
         log = self._at(number)
         if log is None:
@@ -259,7 +254,11 @@ class Tail:
 
     def learn(self, transaction: Any) -> None:
         """Learn of all blocks, in a transaction that writes."""
-        if self.log is not None and transaction.id() - 1 == self.transaction and self.log.length == self.length:
+        if (
+            self.log is not None
+            and self.log.length == self.length
+            and self.file(transaction).transaction == self.transaction
+        ):
             return
         moment = self.moment(transaction, writing=True)
         if moment is None or not self.reach(moment):
