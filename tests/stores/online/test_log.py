@@ -442,6 +442,23 @@ def test_a_file_that_is_no_log_is_refused(tmp_path: Path) -> None:
         Log(tmp_path / "tail-0.log")
 
 
+def test_a_log_that_is_gone_is_told(tmp_path: Path) -> None:
+    store = LmdbOnline(tmp_path)
+    store.declare("v", width=WIDTH)
+    store.append("v", entries(records(1), fixed=True))
+    store.close()
+    (tmp_path / "tail-0.log").unlink()
+    store = LmdbOnline(tmp_path)
+    with pytest.raises(Unavailable, match=r"tail-0\.log is not there"), store.read():
+        pass
+    with pytest.raises(Unavailable, match=r"tail-0\.log is not there"):
+        store.append("v", entries(records(2), fixed=True))
+    with pytest.raises(Unavailable, match=r"tail-0\.log is not there"):
+        store.drop("v")
+    assert not store._env._reading
+    store.close()
+
+
 @pytest.mark.parametrize("damage", ["zeros", "bit", "short"])
 def test_after_a_power_failure_whole_blocks_are_there_and_it_goes_on(tmp_path: Path, damage: str) -> None:
     store = LmdbOnline(tmp_path)

@@ -112,7 +112,11 @@ class LmdbOnline:
         finally:
             self._environment.end(transaction)
         if not is_current:
-            self._environment.write(lmdb_views.put_format)
+            self._environment.write(self._put_format)
+
+    def _put_format(self, transaction: Any) -> None:
+        self._environment.tail.adopt(transaction)
+        lmdb_views.put_format(transaction)
 
     def _write(self, work: Callable[[Any, Tail], T]) -> T:
         tail = self._env.tail

@@ -55,7 +55,7 @@ def append_to_log(
         How many were new; None when the log has to be merged first.
     """
     with tail.lock:
-        tail.learn(transaction)
+        log = tail.learn(transaction)
         if tail.is_damaged or tail.length > full:
             return None
         view = tail.file(transaction).view(transaction, name)
@@ -65,7 +65,6 @@ def append_to_log(
             tail.forget(view)
             raise
         if len(block.records.words) or positions:
-            log = tail.log or tail.create(tail.number)
             tail.wrote(block, log, log.append(encode(block), tail.transaction))
         return len(block.records.words)
 
@@ -79,7 +78,7 @@ def append_one(transaction: Any, tail: Tail, name: str, entry: Entry, full: int)
     Raises:
         InvalidData: The record does not fit the view.
     """
-    tail.learn(transaction)
+    log = tail.learn(transaction)
     if tail.is_damaged or tail.length > full:
         return None
     view = tail.file(transaction).view(transaction, name)
@@ -91,7 +90,6 @@ def append_one(transaction: Any, tail: Tail, name: str, entry: Entry, full: int)
             tail.forget(view)
             raise
         if hot.follows(code, times):
-            log = tail.log or tail.create(tail.number)
             length = log.append(encode_one(view.number, entry), tail.transaction)
             tail.wrote_one(view.number, hot, code, entry, log, length)
             return True

@@ -36,8 +36,12 @@ class LmdbReader:
         if self._quiet:
             self._chunks = ChunkReader(self._transaction, file)
             self.unchanged = file
-        else:
+            return self
+        try:
             self._find_moment(file)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -45,7 +49,7 @@ class LmdbReader:
 
     def _find_moment(self, file: Known) -> None:
         """Find out what the transaction sees of the log; it is begun again until that can be told."""
-        absent = -1
+        absent = None
         while True:
             moment = self._tail.moment(self._transaction, absent=absent)
             if moment is not None:

@@ -179,9 +179,13 @@ def put_state(transaction: Any, log: int | None = None) -> None:
         transaction: The one that writes.
         log: The number of the log from now on; as it was when None.
     """
-    if log is None:
-        log = int.from_bytes(transaction.get(STATE, b"")[:8], "little")
-    transaction.put(STATE, _STATE.pack(log, transaction.id()))
+    number = log_number(transaction) if log is None else log
+    transaction.put(STATE, _STATE.pack(number, transaction.id()))
+
+
+def log_number(transaction: Any) -> int:
+    """The number of the log that goes with the file, of any format."""
+    return int.from_bytes(transaction.get(STATE, b"")[:8], "little")
 
 
 def is_current(transaction: Any, path: object) -> bool:

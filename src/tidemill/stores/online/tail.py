@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tidemill.core.errors import Unavailable
 from tidemill.stores.online import chunks
 from tidemill.stores.online.hot import Hot, Ints
-from tidemill.stores.online.lmdb_views import NONE, Known, View, state_of
+from tidemill.stores.online.lmdb_views import NONE, Known, View, log_number, state_of
 from tidemill.stores.online.log import HEADER, Appended, Log
 from tidemill.stores.online.protocol import Block, Entry
 
@@ -33,8 +34,7 @@ class Moment(NamedTuple):
 
     transaction: int
     number: int
-    log: Log | None
-    """None before the first append."""
+    log: Log
     length: int
 
 
@@ -132,19 +132,26 @@ class Tail:
         opened = self._opened
         return opened is not None and opened[1].length == HEADER and number == opened[0]
 
-    def moment(self, transaction: Any, *, writing: bool = False, absent: int = -1) -> Moment | None:
+    def moment(self, transaction: Any, *, absent: int | None = None) -> Moment | None:
         """The moment a transaction sees; None when it is too old to say.
 
         Args:
             transaction: Of the LMDB file.
-            writing: Whether it is the one that writes.
             absent: The log that was not there at the attempt before.
+
+        Raises:
+            Unavailable: Its log is not there.
         """
         file = self.file(transaction)
         number, identity = file.log, file.transaction
         log = self._at(number)
         if log is None:
-            return Moment(identity, number, None, HEADER) if writing or number == absent else None
+            if number == absent:
+                raise Unavailable(
+                    f"{self.path(number)} is not there, and with it the newest records of the online store",
+                    hint="Put it back, or delete the folder and materialize the views again",
+                )
+            return None
         length, newest = log.state()
         return Moment(identity, number, log, length) if newest <= identity else None
 
@@ -159,9 +166,15 @@ class Tail:
         self._opened = number, log
         return log
 
-    def create(self, number: int) -> Log:
+    def create(self, number: int) -> None:
         """Begin a log."""
-        return Log.create(self.path(number))
+        Log.create(self.path(number))
+
+    def adopt(self, transaction: Any) -> None:
+        """Begin the first log, in the transaction that first writes to a file, unless a file of before has one."""
+        number = log_number(transaction)
+        if not self.path(number).exists():
+            self.create(number)
 
     def reach(self, moment: Moment) -> bool:
         """Learn what there is up to a moment; False when more is known already."""
@@ -180,9 +193,9 @@ class Tail:
 
     def _follow(self, moment: Moment) -> None:
         if moment.number != self.number:
-            if moment.number == self.number + 1 and self.log is not None:
-                self._read(self.log.length)  # it was the current one: what was in it is in chunks now
-            elif self.number >= 0:
+            if self.log is not None and moment.number == self.number + 1:
+                self._read(self.log, self.log.length)  # it was the current one: what was in it is in chunks now
+            else:
                 self._hot = {}
             self.number, self.length = moment.number, HEADER
             self.views, self.is_damaged = {}, False
@@ -191,11 +204,11 @@ class Tail:
         if moment.transaction != self.transaction:
             self.settled = object()
         self.log, self.transaction = moment.log, moment.transaction
-        self._read(moment.length)
+        self._read(moment.log, moment.length)
 
-    def _read(self, length: int) -> None:
-        if length > self.length and self.log is not None:
-            found, whole = self.log.blocks(self.length, length)
+    def _read(self, log: Log, length: int) -> None:
+        if length > self.length:
+            found, whole = log.blocks(self.length, length)
             self.is_damaged |= not whole
             self.length = length
             for block in found:
@@ -247,22 +260,19 @@ class Tail:
         What comes before in the log may not be lost by a power failure that leaves what comes now.
         """
         with self.lock:
-            self.learn(transaction)
-            log, length = self.log, self.length
-        if log is not None and length > HEADER:
+            log, length = self.learn(transaction), self.length
+        if length > HEADER:
             log.sync()
 
-    def learn(self, transaction: Any) -> None:
-        """Learn of all blocks, in a transaction that writes."""
-        if (
-            self.log is not None
-            and self.log.length == self.length
-            and self.file(transaction).transaction == self.transaction
-        ):
-            return
-        moment = self.moment(transaction, writing=True)
+    def learn(self, transaction: Any) -> Log:
+        """Learn of all blocks, in a transaction that writes: give the log."""
+        known, log = self.file(transaction), self.log
+        if log is not None and log.length == self.length and known.transaction == self.transaction:
+            return log
+        moment = self.moment(transaction, absent=known.log)
         if moment is None or not self.reach(moment):
             raise AssertionError("unreachable: there is nothing newer than what the only writer sees")
+        return moment.log
 
     def settle(self, flush: Callable[[], None]) -> None:
         """After an append: wait for the disk if that was not done of late, so that a power failure takes little.
