@@ -499,6 +499,15 @@ def test_requests_that_do_not_fit(bench: Bench) -> None:
     assert empty.schema == bench.offline(both, pl.DataFrame(schema={"place": pl.String}), []).schema
 
 
+def test_a_number_too_large_for_a_key_is_that_of_no_row(bench: Bench) -> None:
+    numbered = FeatureView(lambda rows: rows.select("temp"), source=weather, keys="number", name="numbered")
+    service = FeatureService([numbered], name="of_numbered")
+    bench.add(weather, stamped({"number": [1, 2], "temp": [1.0, 2.0]}, [HOUR, HOUR]))
+    bench.online.materialize([numbered])
+    found = [bench.online.vector(service, {"number": number}) for number in (1, 2**63 - 1, 2**63, -(2**70), 2)]
+    assert [one["numbered__temp"] for one in found] == [1.0, None, None, None, 2.0]
+
+
 # -- processes -------------------------------------------------------------------------------------
 
 WRITER = """

@@ -22,12 +22,13 @@ from tidemill.core.protocols import LoggedVectors
 from tidemill.core.records.verifications import Difference, FeatureCheck
 from tidemill.core.schema import Column
 from tidemill.core.specs.features import FeatureService
+from tidemill.core.specs.sources import Source
 from tidemill.data.times import INSTANT
 from tidemill.features.compiled import PREDICTION_TIME
 from tidemill.features.encoding import encode_keys
 from tidemill.features.kernel.timeline import Ints
 from tidemill.features.offline import Read, on_demand, planned_features
-from tidemill.features.plan import OnDemandPlan, SchemaOf, ServicePlan, plan_service
+from tidemill.features.plan import OnDemandPlan, ServicePlan, plan_service
 
 Mask = NDArray[np.bool_]
 
@@ -101,9 +102,11 @@ class Consistency:
         asked = self._asked(logged.rows)
         chosen = sampled(asked.select(list(self.keys)), sample)
         asked, rows = asked.filter(chosen), logged.rows.filter(chosen)
-        schema_of: SchemaOf = lambda source: self.read(source).collect_schema()  # noqa: E731
-        plan = plan_service(self.service, schema_of, asked.schema, PREDICTION_TIME, unique_ids=self.unique_ids)
+        plan = plan_service(self.service, self._columns, asked.schema, PREDICTION_TIME, unique_ids=self.unique_ids)
         return list(_Comparison(self, plan, logged.endpoint, asked, rows).checks())
+
+    def _columns(self, source: Source) -> pl.Schema:
+        return self.read(source).collect_schema()
 
     def _asked(self, rows: pl.DataFrame) -> pl.DataFrame:
         """What the features were asked with."""

@@ -61,11 +61,11 @@ def encode_key(values: Iterable[Any]) -> bytes | None:
     """
     parts = []
     for value in values:
-        if type(value) is int:
-            parts.append(_integer(_INTEGER, value))
-        elif type(value) is str:
-            raw = value.encode()
-            parts.append(b"s" + _length(len(raw)) + raw)
+        if type(value) is int or type(value) is str:
+            try:
+                parts.append(_encode_plain(value))
+            except struct.error:  # what does not fit is the key of no row
+                return None
         else:
             part = _encode_part(pl.Series([value]))[0]
             if part is None:
@@ -74,11 +74,14 @@ def encode_key(values: Iterable[Any]) -> bytes | None:
     return b"".join(parts)
 
 
-def key_encoder(kinds: Sequence[type]) -> Callable[[Sequence[Any]], bytes]:
+def key_encoder(kinds: Sequence[type[int | str]]) -> Callable[[Sequence[Any]], bytes]:
     """`encode_key` for integers and texts, and quicker for the most usual ones: one of them.
 
     Args:
-        kinds: The type of each value, `int` or `str`.
+        kinds: The type of each value.
+
+    Returns:
+        Encodes such values; raises `struct.error` for an integer that does not fit into a key.
 
     Example:
         >>> key_encoder([int])([7]) == encode_key([7])
@@ -86,7 +89,14 @@ def key_encoder(kinds: Sequence[type]) -> Callable[[Sequence[Any]], bytes]:
     """
     if list(kinds) == [int]:
         return lambda values: _integer(_INTEGER, values[0])
-    return encode_key  # type: ignore[return-value]  # these values are never null
+    return lambda values: b"".join(map(_encode_plain, values))
+
+
+def _encode_plain(value: int | str) -> bytes:
+    if isinstance(value, int):
+        return _integer(_INTEGER, value)
+    raw = value.encode()
+    return b"s" + _length(len(raw)) + raw
 
 
 def _encode_part(column: pl.Series) -> list[bytes | None]:

@@ -390,7 +390,7 @@ class SharedOnlineSuite(OnlineSuite):
 
     def test_all_a_killed_writer_acknowledged_is_there(self, online: OnlineStore, open_store: OpenStore) -> None:
         online.declare("v", width=WIDTH)
-        acknowledged = acknowledged_before_kill(_append_for_ever, (open_store,), 30)
+        acknowledged = acknowledged_before_kill(_for_ever, (open_store, _append_step), 30)
         there = _whole(online)
         assert there >= max(acknowledged)
         _append_step(online, there + 1)
@@ -400,7 +400,7 @@ class SharedOnlineSuite(OnlineSuite):
         self, online: OnlineStore, open_store: OpenStore
     ) -> None:
         online.declare("v", width=WIDTH)
-        acknowledged = acknowledged_before_kill(_exchange_for_ever, (open_store,), 60)
+        acknowledged = acknowledged_before_kill(_for_ever, (open_store, _exchanged), 60)
         with online.read() as reader:
             (block,) = reader.range("v", [b"a"], [0], [TOP])
         times = block.words[:, 0].tolist()
@@ -473,19 +473,11 @@ def _exchange_all(open_store: OpenStore, steps: int) -> int:
     return sum(new for new, _ in found)
 
 
-def _exchange_for_ever(acknowledge: Acknowledge, open_store: OpenStore) -> None:
+def _for_ever(acknowledge: Acknowledge, open_store: OpenStore, take: Callable[[OnlineStore, int], object]) -> None:
     store, step = open_store(), 0
     while True:
         step += 1
-        _exchanged(store, step)
-        acknowledge(step)
-
-
-def _append_for_ever(acknowledge: Acknowledge, open_store: OpenStore) -> None:
-    store, step = open_store(), 0
-    while True:
-        step += 1
-        _append_step(store, step)
+        take(store, step)
         acknowledge(step)
 
 

@@ -14,14 +14,14 @@ from tidemill.stores.online.hot import NOWHERE, Hot
 from tidemill.stores.online.lmdb_append import load_chunks, loaded
 from tidemill.stores.online.lmdb_views import Known, View, framed, seek_time, values_between
 from tidemill.stores.online.log import HEADER
-from tidemill.stores.online.protocol import TIMES, Block, Blocks, Latest, Position, Question, Range, Stats, ViewStats
+from tidemill.stores.online.protocol import TIMES, Block, Blocks, Question, ReaderOfQuestions, ViewStats
 from tidemill.stores.online.tail import Moment, Tail
 
 _TOP = 2**63 - 1
 _event = struct.Struct("<q").unpack_from
 
 
-class LmdbReader:
+class LmdbReader(ReaderOfQuestions):
     """Reads within one transaction, and the log as it was then."""
 
     def __init__(self, environment: Environment) -> None:
@@ -91,26 +91,6 @@ class LmdbReader:
             return HeldReader(self._chunks, tail).answer(questions)
         finally:
             tail.lock.release()
-
-    def latest(
-        self, view: str, keys: Sequence[bytes | None], at: Sequence[int], *, known: bool = False
-    ) -> list[bytes | None]:
-        found: list[bytes | None] = self.answer([Latest(view, keys, at, known)])[0]
-        return found
-
-    def range(
-        self, view: str, keys: Sequence[bytes | None], start: Sequence[int], end: Sequence[int]
-    ) -> Sequence[Block]:
-        found: Sequence[Block] = self.answer([Range(view, keys, start, end)])[0]
-        return found
-
-    def position(self, view: str, feed: str) -> int | None:
-        found: int | None = self.answer([Position(view, feed)])[0]
-        return found
-
-    def stats(self, view: str) -> ViewStats:
-        found: ViewStats = self.answer([Stats(view)])[0]
-        return found
 
     def views(self) -> list[str]:
         self._pinned = True

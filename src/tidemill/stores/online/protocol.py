@@ -9,6 +9,7 @@ width, so that a range of time is one matrix of 64-bit words.
 from __future__ import annotations
 
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -261,6 +262,33 @@ class OnlineStore(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class ReaderOfQuestions(ABC):
+    """An `OnlineReader` that answers questions together: what is asked alone is one of them."""
+
+    @abstractmethod
+    def answer(self, questions: Sequence[Question]) -> list[Any]: ...
+
+    def latest(
+        self, view: str, keys: Sequence[bytes | None], at: Sequence[int], *, known: bool = False
+    ) -> list[bytes | None]:
+        found: list[bytes | None] = self.answer([Latest(view, keys, at, known)])[0]
+        return found
+
+    def range(
+        self, view: str, keys: Sequence[bytes | None], start: Sequence[int], end: Sequence[int]
+    ) -> Sequence[Block]:
+        found: Sequence[Block] = self.answer([Range(view, keys, start, end)])[0]
+        return found
+
+    def position(self, view: str, feed: str) -> int | None:
+        found: int | None = self.answer([Position(view, feed)])[0]
+        return found
+
+    def stats(self, view: str) -> ViewStats:
+        found: ViewStats = self.answer([Stats(view)])[0]
+        return found
 
 
 def check_width(view: str, width: int | None) -> None:

@@ -29,6 +29,7 @@ from tidemill.stores.online.protocol import (
     Position,
     Question,
     Range,
+    ReaderOfQuestions,
     Stats,
     T,
     ViewStats,
@@ -88,7 +89,7 @@ def _packed(values: Sequence[int]) -> bytes:
     return struct.pack(f"<{len(values)}q", *values)
 
 
-class RedisReader:
+class RedisReader(ReaderOfQuestions):
     """Reads of a `RedisOnline`: every call is one moment."""
 
     unchanged: object | None = None
@@ -109,24 +110,6 @@ class RedisReader:
         except ResponseError as error:
             raise _refusal(self._server, self._prefix, questions[0].view, error) from None
         return [_understood(*parts) for parts in zip(questions, asked, found, strict=True)]
-
-    def latest(
-        self, view: str, keys: Sequence[bytes | None], at: Sequence[int], *, known: bool = False
-    ) -> list[bytes | None]:
-        found: list[bytes | None] = self.answer([Latest(view, keys, at, known)])[0]
-        return found
-
-    def range(self, view: str, keys: Sequence[bytes | None], start: Sequence[int], end: Sequence[int]) -> list[Block]:
-        found: list[Block] = self.answer([Range(view, keys, start, end)])[0]
-        return found
-
-    def position(self, view: str, feed: str) -> int | None:
-        found: int | None = self.answer([Position(view, feed)])[0]
-        return found
-
-    def stats(self, view: str) -> ViewStats:
-        found: ViewStats = self.answer([Stats(view)])[0]
-        return found
 
     def views(self) -> list[str]:
         return _names(self._server, self._prefix)
