@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,8 +37,8 @@ def run(size: Size, folder: Path) -> list[Row]:
     rows, calls = make(size), size.of(300)
     keys = np.random.default_rng(3).integers(0, rows["entity"].n_unique(), (calls, 100)).tolist()
     asked = [(some, pl.DataFrame({"entity": some})) for some in keys]
-    with filled(rows, folder) as online, plain(rows, folder) as get, wide(rows, folder) as select:
-        one, hundred = one_by_one(online, get, select), by_hundred(online, get, select)
+    with filled(rows, folder) as online, plain(rows, folder) as get:
+        one, hundred = one_by_one(online, get), by_hundred(online, get)
         return [
             *medians("online read, 1 entity, p50", one, [some[0] for some in keys], size),
             *medians("online read, 100 entities, p50", hundred, asked, size),
@@ -49,20 +48,18 @@ def run(size: Size, folder: Path) -> list[Row]:
 Get = Callable[[list[int]], object]
 
 
-def one_by_one(online: Online, get: Get, select: Get) -> dict[str, Callable[[int], object]]:
+def one_by_one(online: Online, get: Get) -> dict[str, Callable[[int], object]]:
     return {
         "lmdb get and decode": lambda key: get([key]),
-        "sqlite3 select of a wide row": lambda key: select([key]),
         "tidemill": lambda key: online.vector(STATE, {"entity": key}, NOW),
         "tidemill, window of a day": lambda key: online.vector(WINDOW, {"entity": key}, NOW),
     }
 
 
-def by_hundred(online: Online, get: Get, select: Get) -> dict[str, Callable[[tuple[list[int], pl.DataFrame]], object]]:
+def by_hundred(online: Online, get: Get) -> dict[str, Callable[[tuple[list[int], pl.DataFrame]], object]]:
     at = np.full(100, NOW)
     return {
         "lmdb get and decode": lambda asked: get(asked[0]),
-        "sqlite3 select of a wide row": lambda asked: select(asked[0]),
         "tidemill": lambda asked: online.lookup(STATE, asked[1], at),
         "tidemill, window of a day": lambda asked: online.lookup(WINDOW, asked[1], at),
     }
@@ -106,23 +103,3 @@ def plain(rows: pl.DataFrame, folder: Path) -> Iterator[Callable[[list[int]], ob
 
     yield get
     environment.close()
-
-
-@contextmanager
-def wide(rows: pl.DataFrame, folder: Path) -> Iterator[Get]:
-    """What an embedded SQL database needs: a row of all features for each key."""
-    database = sqlite3.connect(folder / "wide.db")
-    columns = ", ".join(FEATURES)
-    database.execute(f"CREATE TABLE newest (entity INTEGER PRIMARY KEY, {columns})")
-    newest = rows.group_by("entity").last().select("entity", *FEATURES)
-    database.executemany(f"INSERT INTO newest VALUES ({', '.join('?' * newest.width)})", newest.iter_rows())
-    database.commit()
-
-    def select(keys: list[int]) -> object:
-        marks = ", ".join("?" * len(keys))
-        found = database.execute(f"SELECT entity, {columns} FROM newest WHERE entity IN ({marks})", keys).fetchall()
-        by_key = {key: values for key, *values in found}
-        return [by_key[key] for key in keys]
-
-    yield select
-    database.close()

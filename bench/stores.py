@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import sqlite3
 import struct
 import subprocess
 import time
@@ -33,10 +34,10 @@ EVENTS = tm.Source("events", "events.parquet", time="event_ts")
 STATE = tm.FeatureService(
     [tm.FeatureView(lambda frame: frame.select(*FEATURES), source=SOURCE, keys="entity", name="state")], name="of_state"
 )
-OVER = ["1h", "24h", "1000h"]
+LENGTHS = [HOUR, 24 * HOUR, 1_000 * HOUR]
 WINDOWS = tm.FeatureService(
     [tm.FeatureView(source=EVENTS, keys="entity", name="windows",
-                    aggregates=[of("f0", over=OVER) for of in (tm.count, tm.mean, tm.min, tm.max)])],
+                    aggregates=[of("f0", over=LENGTHS) for of in (tm.count, tm.mean, tm.min, tm.max)])],
     name="of_windows",
 )  # fmt: skip
 
@@ -45,6 +46,7 @@ def run(size: Size, folder: Path) -> list[Row]:
     """Rows per second of a fill, microseconds of a read."""
     rows, events = state_rows(size), window_rows()
     with ExitStack() as stack:
+        embedded = {"sqlite3, a wide row": stack.enter_context(wide_rows(rows, folder))}
         engines = {"lmdb": stack.enter_context(raw_lmdb(folder))}
         urls = {"lmdb": "lmdb:"}
         with suppress(ImportError, FileNotFoundError):
@@ -55,7 +57,7 @@ def run(size: Size, folder: Path) -> list[Row]:
         for name, url in urls.items():
             store = open_store("online", url, folder / name)
             stack.callback(store.close)
-            found += measure(name, engines[name], store, rows, events, size)
+            found += measure(name, engines[name], embedded if name == "lmdb" else {}, store, rows, events, size)
         return found
 
 
@@ -63,12 +65,21 @@ Engine = tuple[Callable[[dict[bytes, bytes]], object], Callable[[list[bytes]], l
 """Puts values under keys; gets values by key."""
 
 
+Select = Callable[[list[int]], list[tuple[float, ...]]]
+"""What an SQL database has of some entities."""
+
 Asked = tuple[list[int], list[bytes], pl.DataFrame]
 """Entities, as numbers, as keys, and as rows."""
 
 
 def measure(
-    name: str, engine: Engine, store: OnlineStore, rows: pl.DataFrame, events: pl.DataFrame, size: Size
+    name: str,
+    engine: Engine,
+    others: dict[str, Select],
+    store: OnlineStore,
+    rows: pl.DataFrame,
+    events: pl.DataFrame,
+    size: Size,
 ) -> list[Row]:
     tables = {"rows": rows, "events": events}
     online = Online(Scope("b", "b", ManualClock(NOW)), read=lambda source: tables[source.name].lazy(), store=store)
@@ -79,18 +90,52 @@ def measure(
     at, get = np.full(100, NOW), engine[1]
     one: dict[str, Callable[[Asked], object]] = {
         f"{name}, get and unpack": lambda asked: unpacked(get(asked[1][:1])),
+        **{other: lambda asked, select=select: select(asked[0][:1]) for other, select in others.items()},
         f"tidemill on {name}": lambda asked: online.vector(STATE, {"entity": asked[0][0]}, NOW),
-        f"tidemill on {name}, 3 windows x 4": lambda asked: online.vector(WINDOWS, {"entity": asked[0][0] % 10}, NOW),
     }
     hundred: dict[str, Callable[[Asked], object]] = {
         f"{name}, get and unpack": lambda asked: unpacked(get(asked[1])),
+        **{other: lambda asked, select=select: select(asked[0]) for other, select in others.items()},
         f"tidemill on {name}": lambda asked: online.lookup(STATE, asked[2], at),
     }
     return [
         *found,
         *medians(f"{name}: read 1 entity, p50", one, asked, size),
         *medians(f"{name}: read 100 entities, p50", hundred, asked, size),
+        *windowed(name, engine, online, events, size),
     ]
+
+
+def windowed(name: str, engine: Engine, online: Online, events: pl.DataFrame, size: Size) -> list[Row]:
+    """Three windows of a thousand events, beside the least that is to be done for them."""
+    put, get = engine
+    entities = events["entity"].unique().to_list()
+    times = events.with_columns(pl.col("event_ts").cast(pl.Int64)).partition_by("entity", as_dict=True)
+    put({b"w%d" % key: packed(times[(key,)]) for key in entities})
+    subjects: dict[str, Callable[[int], object]] = {
+        f"{name}, get a packed value, numpy": lambda key: list(reduced(get([b"w%d" % key])[0])),
+        f"tidemill on {name}, 3 windows x 4": lambda key: list(online.vector(WINDOWS, {"entity": key}, NOW).values()),
+    }
+    for key in entities:
+        plain, found = (call(key) for call in subjects.values())
+        if not np.allclose(plain, found, rtol=1e-9):
+            raise AssertionError(f"the windows of {key} are {found}, not {plain}")
+    asked = np.random.default_rng(6).choice(entities, size.of(500)).tolist()
+    return medians(f"{name}: 3 windows x 4 of 1,000 events, p50", subjects, asked, size)
+
+
+def packed(events: pl.DataFrame) -> bytes:
+    return events["event_ts"].to_numpy().tobytes() + events["f0"].to_numpy().tobytes()
+
+
+def reduced(value: bytes) -> Iterator[float]:
+    """Aggregates of a packed value, in the order of `WINDOWS`."""
+    half = len(value) // 2
+    at, values = np.frombuffer(value[:half], np.int64), np.frombuffer(value[half:], np.float64)
+    parts = [values[at.searchsorted(NOW - length) : at.searchsorted(NOW)] for length in LENGTHS]
+    yield from map(len, parts)
+    for of in (np.mean, np.min, np.max):
+        yield from map(of, parts)
 
 
 def filling(name: str, engine: Engine, online: Online, rows: pl.DataFrame, size: Size) -> list[Row]:
@@ -132,6 +177,27 @@ def window_rows() -> pl.DataFrame:
 def stamped(frame: pl.DataFrame, at: np.ndarray) -> pl.DataFrame:
     time_ = pl.Series(at).cast(pl.Datetime("us", "UTC"))
     return frame.with_columns(event_ts=time_, created_ts=time_, ingest_seq=np.arange(1, frame.height + 1))
+
+
+@contextmanager
+def wide_rows(rows: pl.DataFrame, folder: Path) -> Iterator[Select]:
+    """What an embedded SQL database needs: a row of all features for each key."""
+    database, columns = sqlite3.connect(folder / "wide.db"), ", ".join(FEATURES)
+    database.execute(
+        f"CREATE TABLE newest (entity INTEGER PRIMARY KEY, {', '.join(f'{one} REAL' for one in FEATURES)})"
+    )
+    marks = ", ".join("?" * (1 + len(FEATURES)))
+    database.executemany(f"INSERT INTO newest VALUES ({marks})", rows.select("entity", *FEATURES).iter_rows())
+    database.commit()
+
+    def select(entities: list[int]) -> list[tuple[float, ...]]:
+        marks = ", ".join("?" * len(entities))
+        found = database.execute(f"SELECT {columns}, entity FROM newest WHERE entity IN ({marks})", entities).fetchall()
+        by_entity = {values[-1]: values[:-1] for values in found}
+        return [by_entity[entity] for entity in entities]
+
+    yield select
+    database.close()
 
 
 @contextmanager
