@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from tidemill.core.errors import InvalidArgument, NotFound, PermissionDenied, Ti
 
 EXPECTED = "s3://BUCKET/PREFIX"
 _HINT = "Check AWS_ENDPOINT_URL and the credentials in the environment; `tidemill doctor` tries it again"
-_DENIED = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Forbidden", "ExpiredToken", "403")
+_DENIED = re.compile(r"\b(AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|Forbidden|ExpiredToken|403)\b")
+_ADDRESS = re.compile(r"\b\w+://\S+")
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,10 @@ def s3_errors(place: Place) -> Iterator[None]:
 def explained(place: Place, error: BaseException) -> TidemillError:
     """What S3 answered, in Tidemill's words."""
     text = " ".join(str(error).split()) or type(error).__name__
-    if "NoSuchBucket" in text or "bucket does not exist" in text:
+    said = _ADDRESS.sub("", text)  # a port or a path may be 403, too
+    if "NoSuchBucket" in said or "bucket does not exist" in said:
         return no_bucket(place)
-    if isinstance(error, PermissionError) or any(word in text for word in _DENIED):
+    if isinstance(error, PermissionError) or _DENIED.search(said):
         return PermissionDenied(
             f"{place} may not be used: {text}", hint="Check the credentials and the bucket's policy"
         )
