@@ -9,6 +9,7 @@ from tests.features.tables import HOUR, Tables
 
 from tidemill.core.errors import InvalidArgument
 from tidemill.core.specs import aggregates as agg
+from tidemill.core.specs.checks import check
 from tidemill.core.specs.definition import Definitions, collect
 from tidemill.core.specs.features import FeatureService, FeatureView, Label, on_demand
 from tidemill.core.specs.sources import Source
@@ -99,6 +100,20 @@ def test_a_spine_that_declares_its_columns_needs_no_rows_yet(tables: Tables) -> 
     without = Catalog(definitions(trips=part, minutes=Source("unknown", time="when")), tables.reader)
     assert [one.request for one in without.services()] == [()]
     assert [one.problem for one in without.services()] == [None]
+
+
+def test_the_newest_features_of_a_view_are_those_of_its_own_rows(tables: Tables) -> None:
+    def way(rows: Any) -> Any:
+        return rows.with_columns(way=pl.col("place") + "-" + pl.col("goal"))
+
+    trips = Source("trips", time="at", id="trip")
+    ways = FeatureView(way, source=trips, keys="way", name="ways", checks=[check("distance").between(0, 10)],
+                       aggregates=[agg.sum("distance", over="1h"), agg.count("distance", over=None)])  # fmt: skip
+    rows = {"trip": ["t", "u", "v", "w"], "at": [1, 2, 3, 4], "place": ["a"] * 4, "goal": ["b", "b", "c", "b"],
+            "distance": [1, 4, 5, 99]}  # fmt: skip
+    tables.add(trips, pl.DataFrame(rows))
+    found = features_of_newest(ways, Catalog(definitions(trips=trips, ways=ways), tables.reader), tables.reader)
+    assert sorted(found.rows(), key=str) == [(1, 1), (None, 0), (None, 0)]  # the row that fails a check is none of the view
 
 
 def test_a_service_is_resolved_anew_when_a_table_has_other_columns(tables: Tables) -> None:

@@ -17,7 +17,7 @@ from tidemill.data.columns import TYPES
 from tidemill.data.preparation.preparation import check_recipe
 from tidemill.data.times import INSTANT
 from tidemill.features.plan import ServicePlan, as_use, describe_column, plan_service, plan_use
-from tidemill.features.rows import SAMPLE_ROWS, check_row_wise, view_rows
+from tidemill.features.rows import SAMPLE_ROWS, ViewRows, check_row_wise, view_rows
 from tidemill.features.training import SourceReader
 from tidemill.features.trial import check_on_demand
 
@@ -110,7 +110,7 @@ class Catalog:
 
     def _features(self, view: FeatureView) -> Iterator[tuple[str, pl.DataType]]:
         if self.has_rows(view.source):
-            yield from plan_use(as_use(view), view_rows(view, self.schema(view.source))).columns()
+            yield from plan_use(as_use(view), self.rows(view)).columns()
 
     def services(self) -> list[ServiceInfo]:
         """All feature services by name."""
@@ -160,6 +160,10 @@ class Catalog:
     def schema(self, source: Source) -> pl.Schema:
         """The columns of a source's table, system columns included."""
         return self._reader.newest(source).collect_schema()
+
+    def rows(self, view: FeatureView) -> ViewRows:
+        """How a view's rows come out of its source's table."""
+        return view_rows(view, self.schema(view.source))
 
     def plan(self, service: FeatureService, spine: Source) -> ServicePlan:
         """A service resolved for the rows of a source."""
@@ -220,7 +224,7 @@ class Catalog:
         """
         for view in self._definitions.of_kind("feature_view").values():
             if self.has_rows(view.source):
-                rows = view_rows(view, self.schema(view.source))
+                rows = self.rows(view)
                 plan_use(as_use(view), rows)
                 check_row_wise(rows, self._reader.newest(view.source).head(SAMPLE_ROWS).collect())
         for service in self._services().values():

@@ -70,7 +70,7 @@ def _top(column: pl.Series) -> tuple[tuple[str, float], ...]:
 
 
 def features_of_newest(part: FeatureView | FeatureService, catalog: Catalog, reader: SourceReader) -> pl.DataFrame:
-    """The features at the newest rows: of a service those of its spine, of a view those of its source, each as of its time.
+    """The features at the newest rows: of a service those of its spine, of a view its own, each as of its time.
 
     Returns:
         The features alone; no column when there are no rows yet.
@@ -88,7 +88,8 @@ def features_of_newest(part: FeatureView | FeatureService, catalog: Catalog, rea
         return found.select(*plan.features)
     if not catalog.has_rows(part.source):
         return pl.DataFrame()
-    newest = _newest(reader.newest(part.source))
+    # A transform may make the keys.
+    newest, _ = catalog.rows(part).derive(_newest(reader.newest(part.source)).lazy())
     # Of what counts only once it was known, a row is not known at its own time yet.
     moment = pl.max_horizontal("event_ts", "created_ts") if part.is_as_known else pl.col("event_ts")
     rows = newest.select(*part.key_columns, moment.alias(_MOMENT))
