@@ -45,6 +45,13 @@ def test_ctrl_c_while_a_delivery_is_read(command, invoke, folder):
     assert invoke("ingest", "parcels", "--json").data[0]["rows"] == 499
 
 
+def test_ctrl_c_that_meets_code_made_from_a_text(folder):
+    (folder / "post.py").write_text('exec("raise KeyboardInterrupt")')  # as within a dataclass that is being made
+    command = [sys.executable, "-m", "tidemill", "apply"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")
+
+
 def test_ctrl_c_while_a_pipeline_runs(command, invoke, folder):
     text = (folder / "post.py").read_text()
     (folder / "post.py").write_text(text.replace("    from sklearn", f"    {SLEEPER}\n    from sklearn"))

@@ -113,7 +113,11 @@ def test_the_newest_features_of_a_view_are_those_of_its_own_rows(tables: Tables)
             "distance": [1, 4, 5, 99]}  # fmt: skip
     tables.add(trips, pl.DataFrame(rows))
     found = features_of_newest(ways, Catalog(definitions(trips=trips, ways=ways), tables.reader), tables.reader)
-    assert sorted(found.rows(), key=str) == [(1, 1), (None, 0), (None, 0)]  # the row that fails a check is none of the view
+    assert sorted(found.rows(), key=str) == [
+        (1, 1),
+        (None, 0),
+        (None, 0),
+    ]  # the row that fails a check is none of the view
 
 
 def test_a_service_is_resolved_anew_when_a_table_has_other_columns(tables: Tables) -> None:

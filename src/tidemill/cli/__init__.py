@@ -21,4 +21,7 @@ def main() -> None:
         from tidemill.cli.failures import report
 
         code = report(error)
+    # Python remembers a Ctrl-C that met code made from a text, such as that of a dataclass, and would end by the signal and not
+    # with the exit code. More such code makes it forget.
+    exec("")  # noqa: S102 - nothing is run
     sys.exit(code)
