@@ -137,16 +137,19 @@ class ChunkReader:
         if not view.rows:
             return [None] * len(keys)
         layout, number, cursor = view.layout, view.prefix, self._cursor()
-        seek, value = cursor.set_range, cursor.item
+        seek, value, last = cursor.set_range, cursor.item, layout.last
         result: list[bytes | None] = []
+        moment, sought = None, b""
         for key, time in zip(keys, at, strict=True):
             record = None
             if key is not None:
+                if time != moment:
+                    moment, sought = time, seek_time(_TOP - time)
                 prefix = number + framed(key)
-                if seek(prefix + seek_time(_TOP - time)):
+                if seek(prefix + sought):
                     place, chunk = value()
                     if place.startswith(prefix):
-                        record = layout.last(chunk)
+                        record = last(chunk)
                         if known or _event(record)[0] > time:
                             record = chunks.newest_at(layout, chunk, time, known)
                         if record is None and known:

@@ -36,7 +36,7 @@ _LONGEST = 440
 """Longer keys are replaced by their sha256: LMDB's keys end at 511 bytes."""
 seek_time = struct.Struct(">Q").pack
 _head_time = struct.Struct(">Q").unpack_from
-_length = struct.Struct(">H").pack
+_LENGTHS = [struct.pack(">H", size) for size in range(_LONGEST + 1)]
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,9 @@ class View:
 
 def framed(key: bytes) -> bytes:
     """The key with its length before it, so that no key is the start of another."""
-    if len(key) <= _LONGEST:
-        return _length(len(key)) + key
+    size = len(key)
+    if size <= _LONGEST:
+        return _LENGTHS[size] + key
     return b"\xff\xff" + hashlib.sha256(key).digest()
 
 
