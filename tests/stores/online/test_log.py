@@ -442,6 +442,21 @@ def test_a_file_that_is_no_log_is_refused(tmp_path: Path) -> None:
         Log(tmp_path / "tail-0.log")
 
 
+def test_a_log_left_by_a_file_that_was_deleted_is_begun_anew(tmp_path: Path) -> None:
+    for _ in range(2):
+        store = LmdbOnline(tmp_path)
+        with store.read() as reader:
+            assert reader.views() == []
+        for view in ("v", "w", "x"):
+            store.declare(view, width=WIDTH)
+        assert store.append("v", entries(records(1), fixed=True)) == 1
+        with store.read() as reader:
+            assert reader.stats("v") == (1, 1)
+        store.close()
+        for name in ("data.mdb", "lock.mdb"):
+            (tmp_path / name).unlink()
+
+
 def test_a_log_that_is_gone_is_told(tmp_path: Path) -> None:
     store = LmdbOnline(tmp_path)
     store.declare("v", width=WIDTH)

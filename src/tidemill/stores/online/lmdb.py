@@ -115,8 +115,9 @@ class LmdbOnline:
             self._environment.write(self._put_format)
 
     def _put_format(self, transaction: Any) -> None:
-        self._environment.tail.adopt(transaction)
-        lmdb_views.put_format(transaction)
+        if not lmdb_views.is_current(transaction, self._path):  # else another process was quicker, and may use the log
+            self._environment.tail.adopt(transaction)
+            lmdb_views.put_format(transaction)
 
     def _write(self, work: Callable[[Any, Tail], T]) -> T:
         tail = self._env.tail

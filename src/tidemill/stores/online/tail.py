@@ -19,7 +19,7 @@ import numpy as np
 from tidemill.core.errors import Unavailable
 from tidemill.stores.online import chunks
 from tidemill.stores.online.hot import Hot, Ints
-from tidemill.stores.online.lmdb_views import NONE, Known, View, log_number, state_of
+from tidemill.stores.online.lmdb_views import NONE, Known, View, log_number, names, state_of
 from tidemill.stores.online.log import HEADER, Appended, Log
 from tidemill.stores.online.protocol import Block, Entry
 
@@ -171,9 +171,12 @@ class Tail:
         Log.create(self.path(number))
 
     def adopt(self, transaction: Any) -> None:
-        """Begin the first log, in the transaction that first writes to a file, unless a file of before has one."""
+        """Begin the first log, in the transaction that first writes to a file, unless a file of before has one.
+
+        One beside a file without views is what is left of another file.
+        """
         number = log_number(transaction)
-        if not self.path(number).exists():
+        if not names(transaction) or not self.path(number).exists():
             self.create(number)
 
     def reach(self, moment: Moment) -> bool:
